@@ -1,0 +1,1 @@
+export { codeOf, type ErrorCode, ShoalError } from '../protocols/error.ts'
