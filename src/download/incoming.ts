@@ -1,0 +1,92 @@
+import type { Digest } from '../../protocols/digest.ts'
+import type { Geometry } from '../../protocols/pieces.ts'
+import type { BlobWriter } from '../store/store.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { Bell } from './bell.ts'
+import { ClaimBook } from './claim-book.ts'
+import { Demand } from './demand.ts'
+
+/** A piece being brought in by somebody. */
+export interface Attempt {
+  /** A peer id, or `origin`. */
+  readonly from: string
+  /** Monotonic milliseconds. */
+  readonly startedAt: number
+  progressedAt: number
+  readonly abort: AbortController
+}
+
+/** One blob on its way in: the state that the sources of a download share, and the one door by which pieces enter. */
+export class Incoming {
+  readonly digest: Digest
+  readonly geometry: Geometry
+  readonly book = new ClaimBook()
+  readonly demand: Demand
+  readonly bell: Bell
+  /** Attempts under way, by piece. */
+  readonly attempts = new Map<number, Attempt[]>()
+  /** Pieces that this node itself imported: it is their author. */
+  readonly imported = new Set<number>()
+  /** Where each piece brought in by this download came from. */
+  readonly cameFrom = new Map<number, string>()
+  readonly #metrics: Metrics
+  writer: BlobWriter
+  fromPeersBytes = 0
+  fromOriginBytes = 0
+  /** Monotonic milliseconds of the last piece that landed. */
+  progressedAt: number
+
+  constructor(digest: Digest, writer: BlobWriter, bell: Bell, metrics: Metrics) {
+    this.digest = digest
+    this.writer = writer
+    this.geometry = writer.geometry
+    this.demand = new Demand(writer.geometry.pieces)
+    this.bell = bell
+    this.#metrics = metrics
+    this.progressedAt = performance.now()
+  }
+
+  /** Held, or being brought in. */
+  taken(index: number): boolean {
+    return this.writer.have.has(index) || this.attempts.has(index)
+  }
+
+  begin(index: number, from: string): Attempt {
+    const now = performance.now()
+    const attempt = { from, startedAt: now, progressedAt: now, abort: new AbortController() }
+    const others = this.attempts.get(index)
+    if (others === undefined) this.attempts.set(index, [attempt])
+    else others.push(attempt)
+    return attempt
+  }
+
+  end(index: number, attempt: Attempt): void {
+    const left = (this.attempts.get(index) ?? []).filter((a) => a !== attempt)
+    if (left.length === 0) this.attempts.delete(index)
+    else this.attempts.set(index, left)
+    this.bell.ring()
+  }
+
+  /**
+   * Verifies and stores a piece; other attempts at it are called off.
+   * @throws ShoalError as BlobWriter.put
+   */
+  async put(index: number, bytes: Uint8Array, expected: Uint8Array | undefined, attempt: Attempt): Promise<Uint8Array | undefined> {
+    if (this.writer.have.has(index)) {
+      this.#metrics.wasted(bytes.length)
+      return undefined
+    }
+    const hash = await this.writer.put(index, bytes, expected)
+    const source = attempt.from === 'origin' ? 'origin' : 'peer'
+    if (source === 'origin') {
+      this.fromOriginBytes += bytes.length
+      this.imported.add(index)
+    } else this.fromPeersBytes += bytes.length
+    this.cameFrom.set(index, attempt.from)
+    this.#metrics.downloaded(source, bytes.length)
+    this.progressedAt = performance.now()
+    for (const other of this.attempts.get(index) ?? []) if (other !== attempt) other.abort.abort()
+    this.bell.ring()
+    return hash
+  }
+}
