@@ -23,7 +23,8 @@ export class ClaimBook {
   add(claim: Claim): boolean {
     if (!this.#authors.has(claim.author) && this.#authors.size >= MAX_AUTHORS) return false
     const known = this.#claims.some(
-      (c) => c.author === claim.author && c.kind === claim.kind && c.first <= claim.first && end(c) >= end(claim) && agree(c, claim),
+      (c) =>
+        c.author === claim.author && c.kind === claim.kind && c.first <= claim.first && end(c) >= end(claim) && agree(c, claim),
     )
     if (known) return false
     this.#authors.add(claim.author)
@@ -51,9 +52,12 @@ export class ClaimBook {
     }
   }
 
-  /** Claims that say something about these pieces, whole. */
-  about(first: number, count: number): readonly Claim[] {
-    return this.#claims.filter((c) => c.first < first + count && end(c) > first && !this.#suspects.has(c.author))
+  /** Claims that say something about these pieces, whole: one author's, or those of all who are not suspect. */
+  about(first: number, count: number, author?: string): readonly Claim[] {
+    return this.#claims.filter(
+      (c) =>
+        c.first < first + count && end(c) > first && (author === undefined ? !this.#suspects.has(c.author) : c.author === author),
+    )
   }
 
   authors(): ReadonlySet<string> {

@@ -2,7 +2,7 @@ import type { Digest } from '../../protocols/digest.ts'
 import type { Geometry } from '../../protocols/pieces.ts'
 import type { BlobWriter } from '../store/store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
-import { Bell } from './bell.ts'
+import type { Bell } from './bell.ts'
 import { ClaimBook } from './claim-book.ts'
 import { Demand } from './demand.ts'
 
@@ -31,6 +31,8 @@ export class Incoming {
   readonly cameFrom = new Map<number, string>()
   readonly #metrics: Metrics
   writer: BlobWriter
+  /** Cleared when every word of the peers led to a wrong digest: then only the origin is believed. */
+  trustsPeers = true
   fromPeersBytes = 0
   fromOriginBytes = 0
   /** Monotonic milliseconds of the last piece that landed. */
@@ -71,7 +73,12 @@ export class Incoming {
    * Verifies and stores a piece; other attempts at it are called off.
    * @throws ShoalError as BlobWriter.put
    */
-  async put(index: number, bytes: Uint8Array, expected: Uint8Array | undefined, attempt: Attempt): Promise<Uint8Array | undefined> {
+  async put(
+    index: number,
+    bytes: Uint8Array,
+    expected: Uint8Array | undefined,
+    attempt: Attempt,
+  ): Promise<Uint8Array | undefined> {
     if (this.writer.have.has(index)) {
       this.#metrics.wasted(bytes.length)
       return undefined

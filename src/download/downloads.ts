@@ -1,0 +1,80 @@
+import type { Digest } from '../../protocols/digest.ts'
+import { ShoalError } from '../errors.ts'
+import type { OriginSource } from '../origin/origin.ts'
+import type { BlobMeta } from '../store/store.ts'
+import type { DownloadProgress, Downloads, OpenBlob } from './download.ts'
+import type { Incoming } from './incoming.ts'
+import { OpenedBlob } from './opened-blob.ts'
+import type { Parts } from './parts.ts'
+import { Session } from './session.ts'
+
+/** All downloads of a node: at most one for each digest. */
+export class NodeDownloads implements Downloads {
+  readonly #parts: Parts
+  readonly #sessions = new Map<string, Session>()
+  #closed = false
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  async open(
+    digest: Digest,
+    options: { origin?: OriginSource | undefined; meta?: BlobMeta; signal: AbortSignal },
+  ): Promise<OpenBlob> {
+    if (this.#closed) throw new ShoalError('NODE_CLOSED', 'the node is closing')
+    options.signal.throwIfAborted()
+    const heal = async () => this.#join(digest, options.origin, options.meta ?? {})
+    const running = this.#running(digest)
+    if (running === undefined) {
+      const stored = await this.#parts.store.open(digest)
+      if (stored?.complete) return new OpenedBlob(digest, stored.geometry, { stored, session: undefined }, heal)
+      await stored?.[Symbol.asyncDispose]()
+    }
+    const session = this.#join(digest, options.origin, options.meta ?? {})
+    try {
+      const geometry = await session.geometry(options.signal)
+      return new OpenedBlob(digest, geometry, { stored: undefined, session }, heal)
+    } catch (error) {
+      session.letGo()
+      throw error
+    }
+  }
+
+  /** What is known of the content of a download under way, before it is stored. */
+  active(digest: Digest): BlobMeta | undefined {
+    return this.#running(digest)?.meta
+  }
+
+  incoming(digest: Digest): Incoming | undefined {
+    return this.#running(digest)?.incoming
+  }
+
+  progress(): readonly DownloadProgress[] {
+    return [...this.#sessions.values()].map((session) => session.progress())
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#sessions.values()].map((session) => session.close()))
+  }
+
+  #running(digest: Digest): Session | undefined {
+    const session = this.#sessions.get(String(digest))
+    return session?.over ? undefined : session
+  }
+
+  #join(digest: Digest, origin: OriginSource | undefined, meta: BlobMeta): Session {
+    let session = this.#running(digest)
+    if (session === undefined) {
+      const previous = this.#sessions.get(String(digest))
+      const created: Session = new Session(digest, meta, this.#parts, previous?.ended ?? Promise.resolve(), () => {
+        if (this.#sessions.get(String(digest)) === created) this.#sessions.delete(String(digest))
+      })
+      session = created
+      this.#sessions.set(String(digest), session)
+    }
+    session.hold(origin)
+    return session
+  }
+}

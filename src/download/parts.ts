@@ -1,0 +1,24 @@
+import type { Discovery } from '../discovery/discovery.ts'
+import type { Origin } from '../origin/origin.ts'
+import type { Store } from '../store/store.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { Transfer } from '../transfer/transfer.ts'
+import type { Bans } from './bans.ts'
+import type { Leases } from './leases.ts'
+
+/** What a download is made of. The parts meet only here. */
+export interface Parts {
+  readonly peerId: string
+  readonly store: Store
+  readonly discovery: Discovery
+  readonly transfer: Transfer
+  readonly origin: Origin
+  readonly leases: Leases
+  readonly bans: Bans
+  readonly metrics: Metrics
+  readonly log: Log
+  /** The operator declared that what this node holds may be seen by anybody who reaches it. */
+  readonly shared: boolean
+  readonly random: () => number
+}

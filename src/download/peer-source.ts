@@ -1,0 +1,244 @@
+import { hash } from 'node:crypto'
+import { pieceLength } from '../../protocols/pieces.ts'
+import { codeOf, type ShoalError } from '../errors.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { pickPieces, type Source } from '../transfer/pick.ts'
+import type { Neighbour, Swarm } from '../transfer/transfer.ts'
+import { same, type Word } from './claim-book.ts'
+import type { Attempt, Incoming } from './incoming.ts'
+import { PieceWords } from './piece-words.ts'
+
+/** Bytes asked of all peers together for one blob. */
+const TOTAL_OUTSTANDING_BYTES = 16 * 1024 * 1024
+/** A reader's next pieces are fetched in its order; beyond them rarity decides. */
+const URGENT_PIECES = 8
+/** Wrong pieces after which a peer is banned: a disk gone bad is told by the first report and stops offering. */
+const MAX_WRONG_PIECES = 4
+/** An attempt without a byte for so long is given up. */
+const HOPELESS_MS = 10_000
+
+export interface PeerSourceOptions {
+  readonly random: () => number
+  readonly log: Log
+  readonly metrics: Metrics
+  /** Told of a peer that is found to send wrong pieces on purpose. */
+  readonly onLiar: (peerId: string, reason: string) => void
+  /** Told of errors that end the download (the store's). */
+  readonly onFailure: (error: unknown) => void
+}
+
+/** Brings in pieces from the neighbours of one swarm. */
+export class PeerSource {
+  readonly #incoming: Incoming
+  readonly #swarm: Swarm
+  readonly #options: PeerSourceOptions
+  readonly #words: PieceWords
+  readonly #wrong = new Map<string, number>()
+  /** Pieces that a peer, whatever it says, did not or should not give us. */
+  readonly #without = new Map<string, Set<number>>()
+  /** Peers whose word contradicts a better one's: not asked until that one turns out a liar. */
+  readonly #parked = new Set<string>()
+
+  constructor(incoming: Incoming, swarm: Swarm, options: PeerSourceOptions) {
+    this.#incoming = incoming
+    this.#swarm = swarm
+    this.#options = options
+    this.#words = new PieceWords(incoming, swarm)
+  }
+
+  /** Asks for as much as is wanted and there is room for. */
+  pump(now: number): void {
+    this.#giveUpHopeless(now)
+    const { demand, geometry } = this.#incoming
+    if (demand.readers === 0 || !this.#incoming.trustsPeers) return
+    const taken = (index: number) => this.#incoming.taken(index)
+    const missing = demand.missing(taken)
+    if (missing.length > 0) {
+      const picks = pickPieces(
+        {
+          missing,
+          urgent: demand.urgent(taken, URGENT_PIECES),
+          pieceBytes: geometry.pieceBytes,
+          roomBytes: TOTAL_OUTSTANDING_BYTES - this.#incoming.attempts.size * geometry.pieceBytes,
+        },
+        this.#sources(now),
+        this.#options.random,
+      )
+      for (const { peerId, index } of picks) void this.#fetch(peerId, index)
+    }
+    this.#hedge(now)
+  }
+
+  /** Whether some peer that makes progress holds the piece. */
+  covers(index: number, now: number): boolean {
+    return this.#incoming.trustsPeers && this.#useful(now).some((n) => this.#offers(n, index) && !this.#stalled(n, now))
+  }
+
+  /** Whether any neighbour holds anything, or might come to. */
+  get hopeful(): boolean {
+    return this.#swarm.neighbours().some((n) => (n.state === 'partial' || n.state === 'complete') && this.#fits(n))
+  }
+
+  /** After the whole digest failed: collects what every neighbour says of every piece. */
+  async gatherWords(signal: AbortSignal): Promise<void> {
+    await this.#words.gather(this.#useful(performance.now()), signal)
+  }
+
+  unpark(): void {
+    this.#parked.clear()
+  }
+
+  #sources(now: number): Source[] {
+    return this.#useful(now)
+      .filter((n) => n.busyUntil <= now && !this.#stalled(n, now))
+      .map((n) => ({
+        peerId: n.peer.id,
+        have: n.have as NonNullable<typeof n.have>,
+        roomBytes: n.allowanceBytes - n.outstandingBytes,
+        outstandingBytes: n.outstandingBytes,
+        load: n.load,
+      }))
+  }
+
+  #useful(_now: number): Neighbour[] {
+    return this.#swarm
+      .neighbours()
+      .filter((n) => (n.state === 'partial' || n.state === 'complete') && this.#fits(n) && !this.#parked.has(n.peer.id))
+  }
+
+  #fits(n: Neighbour): boolean {
+    return n.size === this.#incoming.geometry.size && n.have !== undefined
+  }
+
+  #offers(n: Neighbour, index: number): boolean {
+    return n.have?.has(index) === true && this.#without.get(n.peer.id)?.has(index) !== true
+  }
+
+  /** A neighbour that owes us a piece and has been silent for longer than its own history explains. */
+  #stalled(n: Neighbour, now: number): boolean {
+    for (const attempts of this.#incoming.attempts.values()) {
+      for (const a of attempts) if (a.from === n.peer.id && now - a.progressedAt > n.patienceMs) return true
+    }
+    return false
+  }
+
+  #giveUpHopeless(now: number): void {
+    for (const attempts of this.#incoming.attempts.values()) {
+      for (const a of attempts) if (a.from !== 'origin' && now - a.progressedAt > HOPELESS_MS) a.abort.abort()
+    }
+  }
+
+  /** Asks a second peer for pieces whose first is silent for too long. */
+  #hedge(now: number): void {
+    const neighbours = new Map(this.#swarm.neighbours().map((n) => [n.peer.id, n]))
+    for (const [index, attempts] of this.#incoming.attempts) {
+      const only = attempts[0] as Attempt
+      if (attempts.length > 1 || only.from === 'origin') continue
+      const patienceMs = neighbours.get(only.from)?.patienceMs ?? 0
+      if (now - only.progressedAt <= patienceMs) continue
+      const other = this.#useful(now).find(
+        (n) => n.peer.id !== only.from && this.#offers(n, index) && n.busyUntil <= now && !this.#stalled(n, now),
+      )
+      if (other !== undefined) void this.#fetch(other.peer.id, index)
+    }
+  }
+
+  async #fetch(peerId: string, index: number): Promise<void> {
+    if (this.#without.get(peerId)?.has(index)) return
+    const { geometry, writer } = this.#incoming
+    const attempt = this.#incoming.begin(index, peerId)
+    const { signal } = attempt.abort
+    try {
+      const buffer = await writer.buffer(pieceLength(geometry, index), { signal })
+      try {
+        const word = this.#words.find(peerId, index, signal)
+        word.catch(() => {})
+        await this.#swarm.request(peerId, index, buffer.bytes, {
+          signal,
+          onProgress: () => {
+            attempt.progressedAt = performance.now()
+          },
+        })
+        await this.accept(peerId, index, buffer.bytes, await word, attempt)
+      } finally {
+        buffer.release()
+      }
+    } catch (error) {
+      this.#failed(peerId, index, error, signal)
+    } finally {
+      this.#incoming.end(index, attempt)
+    }
+  }
+
+  /** Takes a first piece that was asked for before the blob's size was known. */
+  async acceptEarly(peerId: string, bytes: Uint8Array): Promise<void> {
+    const attempt = this.#incoming.begin(0, peerId)
+    try {
+      await this.accept(peerId, 0, bytes, await this.#words.find(peerId, 0, attempt.abort.signal), attempt)
+    } catch (error) {
+      this.#failed(peerId, 0, error, attempt.abort.signal)
+    } finally {
+      this.#incoming.end(0, attempt)
+    }
+  }
+
+  /** Puts what a peer sent, or finds out why it does not match. */
+  async accept(peerId: string, index: number, bytes: Uint8Array, word: Word | undefined, attempt: Attempt): Promise<void> {
+    if (word === undefined && this.#incoming.geometry.pieces > 1) {
+      this.#exclude(peerId, index)
+      return
+    }
+    try {
+      await this.#incoming.put(index, bytes, word?.hash, attempt)
+    } catch (error) {
+      if (codeOf(error) !== 'PIECE_MISMATCH') throw error
+      await this.#judge(peerId, index, bytes, word, attempt.abort.signal)
+    }
+  }
+
+  /** A piece does not match the word we went by. Either its sender is at fault, or the word's author is: then both stand against each other. */
+  async #judge(peerId: string, index: number, bytes: Uint8Array, word: Word | undefined, signal: AbortSignal): Promise<void> {
+    this.#options.metrics.pieceFailed('peer')
+    this.#exclude(peerId, index)
+    if (word !== undefined && word.author !== peerId) {
+      const own = await this.#words.from(peerId, index, signal).catch(() => undefined)
+      if (own !== undefined && !same(own.hash, word.hash) && same(own.hash, hash('sha256', bytes, 'buffer'))) {
+        this.#parked.add(peerId)
+        this.#options.log.warn(
+          { digest: String(this.#incoming.digest), index, peers: [peerId, word.author] },
+          'two peers contradict each other',
+        )
+        return
+      }
+    }
+    const wrong = (this.#wrong.get(peerId) ?? 0) + 1
+    this.#wrong.set(peerId, wrong)
+    this.#options.log.warn(
+      { digest: String(this.#incoming.digest), index, peerId, wrong, code: 'PIECE_MISMATCH' },
+      'a peer sent a wrong piece',
+    )
+    this.#swarm.report(peerId, index)
+    if (wrong >= MAX_WRONG_PIECES || this.#incoming.geometry.pieces === 1)
+      this.#options.onLiar(peerId, `sent ${wrong} wrong piece(s)`)
+  }
+
+  #exclude(peerId: string, index: number): void {
+    const without = this.#without.get(peerId)
+    if (without === undefined) this.#without.set(peerId, new Set([index]))
+    else without.add(index)
+  }
+
+  #failed(peerId: string, index: number, error: unknown, signal: AbortSignal): void {
+    if (signal.aborted) return
+    const code = codeOf(error)
+    if (code === 'STORE_FULL' || code === 'STORE_FAILED' || code === 'NODE_CLOSED') this.#options.onFailure(error)
+    else if (code === 'PEER_LACKS_PIECE') this.#exclude(peerId, index)
+    else if (code !== 'PEER_BUSY') {
+      this.#options.log.debug(
+        { peerId, index, code, err: code === undefined ? (error as ShoalError) : undefined },
+        'a peer did not give a piece',
+      )
+    }
+  }
+}

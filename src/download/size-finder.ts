@@ -1,0 +1,195 @@
+import type { Digest } from '../../protocols/digest.ts'
+import { MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
+import { codeOf, ShoalError } from '../errors.ts'
+import type { OriginBody, OriginSource } from '../origin/origin.ts'
+import type { BlobMeta, BlobWriter } from '../store/store.ts'
+import type { Swarm } from '../transfer/transfer.ts'
+import type { Bell } from './bell.ts'
+import type { Parts } from './parts.ts'
+
+/** Holders asked, one after another, for the first piece before the size is known: a blob of one piece then takes one round trip. */
+const MAX_EARLY_ASKS = 4
+
+export interface Found {
+  readonly writer: BlobWriter
+  readonly meta: BlobMeta | undefined
+  /** Set when the origin gave it only to the client's own credentials. */
+  readonly restrictedTo: string | undefined
+  /** A first piece that came with the size. */
+  readonly first: { readonly peerId: string; readonly bytes: Uint8Array } | undefined
+  /** The origin's answer, open at its start. */
+  readonly body: { readonly body: OriginBody; readonly source: OriginSource } | undefined
+}
+
+export interface SizeQuestion {
+  readonly digest: Digest
+  readonly swarm: Swarm
+  readonly parts: Parts
+  readonly sources: readonly OriginSource[]
+  readonly holders: ReadonlySet<string>
+  readonly settled: () => boolean
+  readonly searching: () => boolean
+  readonly bell: Bell
+  readonly signal: AbortSignal
+}
+
+type First = { peerId: string; bytes: Uint8Array; size: number; mediaType: string | undefined }
+
+/**
+ * Learns how large a blob is and opens its writer: from what the store holds of it, from a peer, or from the origin when
+ * peers had their chance. @throws ShoalError BLOB_UNKNOWN, ORIGIN_*, STORE_*
+ */
+export async function findSize(question: SizeQuestion): Promise<Found> {
+  const { digest, parts, signal } = question
+  const stored = await parts.store.open(digest)
+  if (stored !== undefined) {
+    const { geometry, meta } = stored
+    await stored[Symbol.asyncDispose]()
+    return found(await parts.store.write(digest, geometry.size), { meta })
+  }
+  const early = new EarlyAsks(question)
+  let originError: unknown
+  for (;;) {
+    signal.throwIfAborted()
+    const first = early.pump()
+    if (first !== undefined) {
+      const meta = first.mediaType === undefined ? undefined : { mediaType: first.mediaType }
+      return found(await parts.store.write(digest, first.size), { meta, first })
+    }
+    const told = early.pending ? undefined : toldSize(question.swarm)
+    if (told !== undefined) return found(await parts.store.write(digest, told), {})
+    if (!early.pending && question.settled()) {
+      for (const source of question.sources) {
+        try {
+          return await fromOrigin(question, source)
+        } catch (error) {
+          signal.throwIfAborted()
+          originError = error
+          parts.log.info({ digest: String(digest), code: codeOf(error) }, 'the origin does not give it')
+        }
+      }
+      const later = toldSize(question.swarm)
+      if (later === undefined && originError !== undefined) throw originError
+      if (later === undefined && !question.searching())
+        throw new ShoalError('BLOB_UNKNOWN', `no peer holds ${digest}, and there is no origin to import it from`)
+    }
+    await question.bell.wait(signal)
+  }
+}
+
+async function fromOrigin(question: SizeQuestion, source: OriginSource): Promise<Found> {
+  const { digest, parts, signal } = question
+  const body = await openPatiently(question, source)
+  const restrictedTo =
+    source.type === 'registry' && body.usedAuthorization ? `${source.registry}/${source.repository}` : undefined
+  const mediaType = source.type === 'registry' && source.kind === 'manifest' ? body.mediaType : undefined
+  const meta: BlobMeta | undefined = mediaType === undefined ? undefined : { mediaType }
+  try {
+    if (body.size !== undefined)
+      return found(await parts.store.write(digest, body.size), { meta, restrictedTo, body: { body, source } })
+    const restricted = restrictedTo === undefined ? {} : { restrictedTo: [restrictedTo] }
+    const info = await parts.store.ingest(body.body, { expected: digest, meta: { ...meta, ...restricted }, signal })
+    parts.metrics.downloaded('origin', info.size)
+    return found(await parts.store.write(digest, info.size), { meta, restrictedTo })
+  } catch (error) {
+    body.cancel()
+    throw error
+  }
+}
+
+const ATTEMPTS = 5
+const FIRST_PAUSE_MS = 100
+const PASSING = new Set(['ORIGIN_UNREACHABLE', 'ORIGIN_TIMEOUT', 'ORIGIN_FAILED'])
+
+/** A 503 or a cut is tried again a few times: nobody has been promised anything yet, but a pull should not die of a hiccup. */
+async function openPatiently(question: SizeQuestion, source: OriginSource): Promise<OriginBody> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await question.parts.origin.open(source, question.digest, { start: 0 }, { signal: question.signal })
+    } catch (error) {
+      const code = codeOf(error)
+      if (attempt >= ATTEMPTS || code === undefined || !PASSING.has(code) || refused(error)) throw error
+      await pause(FIRST_PAUSE_MS * 2 ** (attempt - 1), question)
+      if (toldSize(question.swarm) !== undefined) throw error
+    }
+  }
+}
+
+/** Nothing listens there: asking again at once is no use. */
+function refused(error: unknown): boolean {
+  for (let e = error; e instanceof Error; e = e.cause) {
+    if ('code' in e && (e.code === 'ECONNREFUSED' || e.code === 'ENOTFOUND')) return true
+  }
+  return false
+}
+
+async function pause(ms: number, { bell, signal }: SizeQuestion): Promise<void> {
+  const until = performance.now() + ms
+  const timer = setTimeout(() => bell.ring(), ms)
+  try {
+    while (performance.now() < until) await bell.wait(signal)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** What a neighbour says the size is: holders of the whole are believed before partial ones. */
+function toldSize(swarm: Swarm): number | undefined {
+  const told = swarm.neighbours().filter((n) => n.size !== undefined && (n.state === 'complete' || n.state === 'partial'))
+  return (told.find((n) => n.state === 'complete') ?? told[0])?.size
+}
+
+/** Asks known holders for the first piece before anybody has said how large the blob is. */
+class EarlyAsks {
+  readonly #question: SizeQuestion
+  readonly #asked = new Set<string>()
+  #open = 0
+  #first: First | undefined
+
+  constructor(question: SizeQuestion) {
+    this.#question = question
+  }
+
+  get pending(): boolean {
+    return this.#open > 0
+  }
+
+  pump(): First | undefined {
+    const { swarm, holders } = this.#question
+    for (const { peer, state } of swarm.neighbours()) {
+      if (this.#open > 0 || this.#asked.size >= MAX_EARLY_ASKS || this.#first !== undefined) break
+      if (!holders.has(peer.id) || this.#asked.has(peer.id) || state === 'none' || state === 'failed') continue
+      this.#asked.add(peer.id)
+      void this.#ask(peer.id)
+    }
+    return this.#first
+  }
+
+  async #ask(peerId: string): Promise<void> {
+    const { swarm, signal, bell, digest, parts } = this.#question
+    this.#open++
+    const abort = new AbortController()
+    const onAbort = () => abort.abort(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    // a holder that does not answer soon must not keep the others from being asked
+    const hurry = setTimeout(() => abort.abort(new ShoalError('PEER_TIMEOUT', 'no first piece in time')), 1_000)
+    try {
+      const into = new Uint8Array(MIN_PIECE_BYTES)
+      const { length, size, mediaType } = await swarm.request(peerId, 0, into, { signal: abort.signal })
+      this.#first ??= { peerId, bytes: into.subarray(0, length), size, mediaType }
+    } catch (error) {
+      // a piece too large for `into` is refused with the size told: that is an answer, not a stale record
+      const told = swarm.neighbours().find((n) => n.peer.id === peerId)?.size !== undefined
+      if (codeOf(error) === 'PEER_LACKS_PIECE' && !told) parts.discovery.forget(digest, peerId)
+    } finally {
+      clearTimeout(hurry)
+      signal.removeEventListener('abort', onAbort)
+      this.#open--
+      bell.ring()
+    }
+  }
+}
+
+function found(writer: BlobWriter, rest: Partial<Omit<Found, 'writer'>>): Found {
+  return { writer, meta: undefined, restrictedTo: undefined, first: undefined, body: undefined, ...rest }
+}
