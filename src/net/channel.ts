@@ -1,4 +1,10 @@
 /**
+ * The best size of one write: four full Noise frames of 65,519 bytes less yamux's header of 12. A write that is a few
+ * bytes longer costs another small frame, with its own cipher set-up.
+ */
+export const WRITE_BYTES = 4 * 65_519 - 12
+
+/**
  * One stream with back-pressure that holds, both ways; the one place that knows libp2p's traps.
  * A channel ends by `close` (after what was written has been flushed) or `abort`.
  */

@@ -12,6 +12,10 @@ export function peerRefused(peerId: string, protocol: string, cause?: unknown): 
   return new ShoalError('PEER_REFUSED', `the peer does not speak ${protocol}`, { cause, detail: { peerId, protocol } })
 }
 
+export function peerBlocked(peerId: string): ShoalError {
+  return new ShoalError('PEER_REFUSED', 'the peer is blocked here', { detail: { peerId } })
+}
+
 export function hostClosed(): ShoalError {
   return new ShoalError('NODE_CLOSED', 'the host is closed')
 }

@@ -1,0 +1,107 @@
+import { type GossipSub, gossipsub, StrictSign } from '@libp2p/gossipsub'
+import { identify } from '@libp2p/identify'
+import type { Libp2p } from '@libp2p/interface'
+import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import { mplex } from '@libp2p/mplex'
+import { noise } from '@libp2p/noise'
+import { ping } from '@libp2p/ping'
+import { type TCPSocketOptions, tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import type { LevelDatastore } from 'datastore-level'
+import { createLibp2p } from 'libp2p'
+import { parseAddresses } from './addresses.ts'
+import type { Gater } from './gater.ts'
+import type { Libp2pHostOptions } from './libp2p.ts'
+
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+const MIB = 1 << 20
+
+const DHT_PROTOCOL = '/shoal/kad/1'
+/** How long a provider record lives without being provided again. */
+const PROVIDER_VALIDITY_MS = 6 * HOUR_MS
+/**
+ * What a paused reader lets a sender have in flight. At most `maxReadBufferLength`, or pausing a stream whose window
+ * has grown would abort it.
+ */
+const STREAM_WINDOW_BYTES = 4 * MIB
+const READ_BUFFER_BYTES = 16 * MIB
+const MAX_CONNECTIONS = 1000
+
+export type ShoalLibp2p = Libp2p<{ gossip?: GossipSub; dht?: KadDHT }>
+
+/** The node, not started. Every setting that is not libp2p's own default has its reason in facts that a test holds. */
+export async function createNode(
+  options: Libp2pHostOptions,
+  gater: Gater,
+  datastore: LevelDatastore | undefined,
+): Promise<ShoalLibp2p> {
+  return (await createLibp2p({
+    start: false,
+    privateKey: options.identity.privateKey,
+    nodeInfo: { name: 'shoal', version: options.version, userAgent: `shoal/${options.version}` },
+    addresses: { listen: parseAddresses(options.listen), announce: parseAddresses(options.announce) },
+    ...(datastore === undefined ? {} : { datastore }),
+    // A provider whose addresses were forgotten makes every server fail the whole answer (kad-dht GET_PROVIDERS).
+    peerStore: { maxAddressAge: 2 * PROVIDER_VALIDITY_MS, maxPeerAge: 4 * PROVIDER_VALIDITY_MS },
+    transports: [transport()],
+    connectionEncrypters: [noise()],
+    streamMuxers: muxers(),
+    connectionGater: gater.rules,
+    connectionManager: {
+      maxConnections: options.maxConnections ?? MAX_CONNECTIONS,
+      // The defaults, 5 a second from one address and 10 at a time, refuse a cluster that starts behind one NAT.
+      inboundConnectionThreshold: 500,
+      maxIncomingPendingConnections: 200,
+      addressDialTimeout: 5_000,
+    },
+    // An event loop that is busy for some seconds is no reason to cut a transfer.
+    connectionMonitor: { pingInterval: 30_000, pingTimeout: { minTimeout: 15_000 } },
+    services: {
+      identify: identify(),
+      ping: ping(),
+      ...(options.dht ? { dht: dht() } : {}),
+      ...(options.gossip ? { gossip: gossip() } : {}),
+    },
+  })) as ShoalLibp2p
+}
+
+function transport() {
+  const socket: TCPSocketOptions & { highWaterMark: number } = { noDelay: true, keepAlive: true, highWaterMark: MIB }
+  return tcp({ dialOpts: socket, listenOpts: socket, backlog: 1024 })
+}
+
+/** mplex for a peer that has nothing else: it has no flow control, so only requests bound what it holds. */
+function muxers() {
+  const streamOptions = { maxReadBufferLength: READ_BUFFER_BYTES, maxWriteBufferLength: READ_BUFFER_BYTES }
+  return [yamux({ streamOptions: { ...streamOptions, maxStreamWindowSize: STREAM_WINDOW_BYTES } }), mplex()]
+}
+
+function dht() {
+  return kadDHT({
+    protocol: DHT_PROTOCOL,
+    // By default a node serves only when it has a public address, and does not pass private ones on.
+    clientMode: false,
+    peerInfoMapper: passthroughMapper,
+    // Otherwise a lone node's provide waits for a peer until it times out.
+    allowQueryWithZeroPeers: true,
+    initialQuerySelfInterval: 100,
+    reprovide: { validity: PROVIDER_VALIDITY_MS, threshold: PROVIDER_VALIDITY_MS / 2, interval: 30 * MINUTE_MS },
+  })
+}
+
+function gossip() {
+  return gossipsub({
+    globalSignaturePolicy: StrictSign,
+    fallbackToFloodsub: false,
+    emitSelf: false,
+    allowPublishToZeroTopicPeers: true,
+    ignoreDuplicatePublishError: true,
+    floodPublish: false,
+    batchPublish: true,
+    // More than ten peers behind one address would be thrown out of the mesh.
+    scoreParams: { IPColocationFactorWeight: 0 },
+    maxInboundDataLength: MIB,
+    maxOutboundBufferSize: 4 * MIB,
+  })
+}
