@@ -35,6 +35,8 @@ export interface StoredBlob extends AsyncDisposable {
   readonly digest: Digest
   readonly geometry: Geometry
   readonly meta: BlobMeta
+  /** Milliseconds since the epoch. */
+  readonly storedAt: number
   /** Live: grows with a writer's puts, shrinks when a piece is found corrupt. */
   readonly have: Bitfield
   /** Whether the whole was verified and nothing was found corrupt since. */
