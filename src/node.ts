@@ -1,80 +1,164 @@
+import { join } from 'node:path'
 import type { Digest } from '../protocols/digest.ts'
-import type { DownloadProgress, OpenBlob } from './download/download.ts'
-import type { OriginSource } from './origin/origin.ts'
-import type { BlobInfo } from './store/store.ts'
+import type { TagAnswer, TagQuestion } from '../protocols/tag/codec.ts'
+import { parseZone, type ZoneLabel } from '../protocols/zone.ts'
+import type { Discovery } from './discovery/discovery.ts'
+import { openDiscovery } from './discovery/mesh.ts'
+import { openVouching } from './discovery/vouch.ts'
+import { Bans } from './download/bans.ts'
+import { NodeDownloads } from './download/downloads.ts'
+import { ACTING_ALONE } from './download/leases.ts'
+import { createLibrary } from './download/library.ts'
+import type { Host, PeerRef } from './net/host.ts'
+import { createIdentity, loadIdentity } from './net/identity.ts'
+import { openLibp2pHost } from './net/libp2p.ts'
+import { openOrigin } from './origin/open-origin.ts'
+import type { Origin } from './origin/origin.ts'
+import { RunningNode } from './running-node.ts'
+import type { ShoalNode } from './shoal-node.ts'
+import { openDiskStore } from './store/disk.ts'
+import { createMemoryStore } from './store/memory.ts'
+import type { Store } from './store/store.ts'
+import { type Log, SILENT } from './telemetry/log.ts'
+import { createPrometheus, type Prometheus } from './telemetry/prometheus.ts'
+import { openTransfer } from './transfer/open-transfer.ts'
+import { VERSION } from './version.ts'
 
-/** A blob as `node.fetch` gives it: verified bytes, in order, from the first piece on. */
-export interface FetchedBlob {
-  readonly digest: Digest
-  /** Bytes of the whole blob. */
-  readonly size: number
-  readonly mediaType: string | undefined
-  /** The bytes (of the range, if one was asked for) once; use one of the four ways. */
-  readonly body: ReadableStream<Uint8Array>
-  [Symbol.asyncIterator](): AsyncIterator<Uint8Array>
-  /** All of it in memory. @throws ShoalError BLOB_TOO_LARGE over 1 GiB */
-  bytes(): Promise<Uint8Array>
-  /** Writes a file that appears whole or not at all (temporary name, then rename). */
-  saveTo(path: string): Promise<void>
+export type * from './shoal-node.ts'
+
+export interface NodeOptions {
+  /** Where identity, catalog and blobs are kept; without it everything is in memory and gone with the node. */
+  readonly dataDir?: string
+  /** Multiaddrs to listen on. Default: any free port of the loopback interface. */
+  readonly listen?: readonly string[]
+  /** Multiaddrs peers are told instead of those listened on. */
+  readonly announce?: readonly string[]
+  /** Multiaddrs of peers to connect to, with `/p2p/<id>`. */
+  readonly bootstrap?: readonly string[]
+  /** `region/zone` or `region/zone/rack`. Default `default/default`. */
+  readonly zone?: string | ZoneLabel
+  /** URL of each registry that is not simply at `https://NAME`. */
+  readonly upstream?: ReadonlyMap<string, URL>
+  /** Whoever reaches this node may read everything in it. Default false: what came with a client's credentials is kept back. */
+  readonly shared?: boolean
+  /** Default true. */
+  readonly dht?: boolean
+  /** Default true. */
+  readonly gossip?: boolean
+  readonly log?: Log
 }
 
-export interface PeerInfo {
-  readonly peerId: string
-  readonly address: string | undefined
-  readonly connected: boolean
-  readonly zone: string | undefined
-  readonly rttMs: number | undefined
-  readonly receivedBytes: number
-  readonly sentBytes: number
-  /** Set when this peer is banned. */
-  readonly ban: { readonly reason: string; readonly until: string } | undefined
+/** A node and what the listeners around it need besides. */
+export interface NodeParts {
+  readonly node: ShoalNode
+  readonly downloads: NodeDownloads
+  readonly origin: Origin
+  readonly store: Store
+  readonly bans: Bans
+  readonly metrics: Prometheus
+  /** What peers say a tag means: the freshest answer. */
+  askTag(question: TagQuestion, options: { signal: AbortSignal }): Promise<{ answer: TagAnswer; peerId: string } | undefined>
 }
 
-export interface NodeStatus {
-  readonly version: string
-  readonly peerId: string
-  readonly addresses: readonly string[]
-  readonly zone: string
-  readonly startedAt: string
-  readonly connectedPeers: number
-  readonly store: { readonly blobs: number; readonly bytes: number; readonly path: string }
-  readonly downloads: readonly DownloadProgress[]
-  /** HOST:PORT that was bound; `undefined` for a node without that listener. */
-  readonly mirror: string | undefined
-  readonly control: string | undefined
+/**
+ * Opens a node. `await using node = await openNode({ bootstrap: ['/ip4/…/tcp/7402/p2p/…'] })`.
+ * @throws ShoalError CONFIG_INVALID, ZONE_INVALID, ADDRESS_INVALID, STORE_LOCKED, STORE_FAILED
+ */
+export async function openNode(options: NodeOptions = {}): Promise<ShoalNode> {
+  return (await openNodeParts(options)).node
 }
 
-export interface FetchOptions {
-  readonly signal?: AbortSignal
-  /** Bytes `start` to `end` (exclusive). */
-  readonly range?: { readonly start: number; readonly end?: number }
-  /** An HTTP(S) URL of the content, or a registry reference `registry/repository` whose blob or manifest it is. */
-  readonly origin?: string | URL | OriginSource
+export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
+  const log = options.log ?? SILENT
+  const label = typeof options.zone === 'object' ? options.zone : parseZone(options.zone ?? 'default/default')
+  const shared = options.shared ?? false
+  await using stack = new AsyncDisposableStack()
+
+  const store = stack.use(await openStore(options.dataDir, log))
+  const { dataDir } = options
+  const host = stack.use(
+    await openLibp2pHost({
+      identity: dataDir === undefined ? await createIdentity() : await loadIdentity(join(dataDir, 'identity.key')),
+      listen: options.listen ?? ['/ip4/127.0.0.1/tcp/0'],
+      announce: options.announce ?? [],
+      bootstrap: options.bootstrap ?? [],
+      dht: options.dht ?? true,
+      gossip: options.gossip ?? true,
+      datastorePath: dataDir === undefined ? undefined : join(dataDir, 'peers'),
+      version: VERSION,
+      log,
+    }),
+  )
+  const metrics = createPrometheus({
+    connectedPeers: () => host.peers().length,
+    storedBytes: async () => (await store.usage()).bytes,
+  })
+  const bans = new Bans(host, log)
+  const library = createLibrary({ host, store, shared, incoming: (digest) => downloads.incoming(digest) })
+  const transfer = stack.use(await openTransfer({ host, library, metrics, log }))
+  const discovery = stack.use(
+    await openDiscovery({
+      host,
+      label,
+      roles: [],
+      version: VERSION,
+      load: () => 0,
+      heldDigests: () => announceable(store, shared),
+      log,
+    }),
+  )
+  const vouching = stack.use(await openVouching({ host, lookup: (question) => vouch(store, question), log }))
+  const origin = stack.use(await openOrigin({ upstreams: options.upstream ?? new Map(), log }))
+  const downloads = stack.use(
+    new NodeDownloads({
+      peerId: host.peerId,
+      store,
+      discovery,
+      transfer,
+      origin,
+      leases: ACTING_ALONE,
+      bans,
+      metrics,
+      log,
+      shared,
+      random: Math.random,
+    }),
+  )
+
+  const closing = stack.move()
+  const node = new RunningNode({ host, store, transfer, discovery, downloads, bans, label, dataDir, shared, closing })
+  return {
+    node,
+    downloads,
+    origin,
+    store,
+    bans,
+    metrics,
+    askTag: (question, { signal }) => vouching.ask(question, knownPeers(host, discovery), { signal }),
+  }
 }
 
-/** A running node. `await using node = await openNode({ … })`. */
-export interface ShoalNode extends AsyncDisposable {
-  readonly peerId: string
-  readonly addresses: readonly string[]
-  /**
-   * Resolves when the blob's size is known and streams verified bytes.
-   * @param digest `sha256:<hex>` or `sha512:<hex>`, or a Digest
-   * @throws ShoalError DIGEST_INVALID, RANGE_INVALID, REFERENCE_INVALID, BLOB_UNKNOWN, ORIGIN_*, NODE_CLOSED
-   */
-  fetch(digest: string | Digest, options?: FetchOptions): Promise<FetchedBlob>
-  /** The layer under `fetch`, without copies: everything that reads content comes through here. */
-  open(digest: Digest, options: { origin?: OriginSource | undefined; signal: AbortSignal }): Promise<OpenBlob>
-  /** Stores a file or stream, announces it, and gives its digest. @throws ShoalError STORE_FULL, BLOB_TOO_LARGE */
-  add(
-    content: string | URL | AsyncIterable<Uint8Array> | Uint8Array,
-    options?: { signal?: AbortSignal; mediaType?: string },
-  ): Promise<BlobInfo>
-  /** What is held of it here; asks nobody. */
-  stat(digest: Digest): Promise<BlobInfo | undefined>
-  list(): AsyncIterable<BlobInfo>
-  /** @returns whether there was one */
-  remove(digest: Digest): Promise<boolean>
-  peers(): readonly PeerInfo[]
-  status(): Promise<NodeStatus>
-  close(): Promise<void>
+function openStore(dataDir: string | undefined, log: Log): Promise<Store> {
+  return dataDir === undefined ? Promise.resolve(createMemoryStore()) : openDiskStore({ path: join(dataDir, 'store'), log })
+}
+
+/** Blobs that peers may be told of: whole, and not fetched with somebody's credentials. */
+async function* announceable(store: Store, shared: boolean): AsyncGenerator<Digest> {
+  for await (const { digest, complete, meta } of store.list()) {
+    if (complete && (shared || meta.restrictedTo === undefined)) yield digest
+  }
+}
+
+/** What this node last heard a tag means from the registry itself; nothing of what was resolved with credentials. */
+async function vouch(store: Store, { registry, repository, tag }: TagQuestion): Promise<TagAnswer> {
+  const record = await store.tags.get(`${registry}/${repository}:${tag}`)
+  if (record === undefined || record.restricted) return { known: false }
+  const { digest, mediaType, size, checkedAt } = record
+  return { known: true, digest, mediaType, size, ageMs: Math.max(0, Date.now() - checkedAt) }
+}
+
+function knownPeers(host: Host, discovery: Discovery): PeerRef[] {
+  const peers = new Map<string, PeerRef>(host.peers().map(({ id, address }) => [id, { id, addresses: [address] }]))
+  for (const { peer } of discovery.members()) if (!peers.has(peer.id)) peers.set(peer.id, peer)
+  return [...peers.values()]
 }

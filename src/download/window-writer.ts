@@ -22,6 +22,7 @@ class WindowWriter implements BlobWriter {
   readonly digest: Digest
   readonly geometry: Geometry
   readonly meta: BlobMeta
+  readonly storedAt: number
   readonly have: Bitfield
   readonly #disk: BlobWriter
   readonly #demand: Demand
@@ -39,6 +40,7 @@ class WindowWriter implements BlobWriter {
     this.digest = disk.digest
     this.geometry = disk.geometry
     this.meta = disk.meta
+    this.storedAt = disk.storedAt
     this.have = disk.have.clone()
     this.#running = createHash(disk.digest.algorithm)
   }
