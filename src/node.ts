@@ -121,6 +121,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       metrics,
       log,
       shared,
+      label,
       random: Math.random,
     }),
   )

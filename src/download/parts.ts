@@ -1,3 +1,4 @@
+import type { ZoneLabel } from '../../protocols/zone.ts'
 import type { Discovery } from '../discovery/discovery.ts'
 import type { Origin } from '../origin/origin.ts'
 import type { Store } from '../store/store.ts'
@@ -20,5 +21,7 @@ export interface Parts {
   readonly log: Log
   /** The operator declared that what this node holds may be seen by anybody who reaches it. */
   readonly shared: boolean
+  /** Where this node stands. */
+  readonly label: ZoneLabel
   readonly random: () => number
 }

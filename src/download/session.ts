@@ -1,7 +1,9 @@
 import type { Digest } from '../../protocols/digest.ts'
 import type { Geometry } from '../../protocols/pieces.ts'
+import type { Candidate } from '../discovery/discovery.ts'
 import { codeOf, ShoalError } from '../errors.ts'
 import type { OriginSource } from '../origin/origin.ts'
+import { rank } from '../rank/rank.ts'
 import type { BlobMeta, StoredBlob } from '../store/store.ts'
 import type { Swarm } from '../transfer/transfer.ts'
 import { Bell } from './bell.ts'
@@ -283,12 +285,22 @@ export class Session {
 
   /** Brings candidates into the swarm as discovery names them. */
   async #search(swarm: Swarm, signal: AbortSignal): Promise<void> {
+    const candidates: Candidate[] = []
+    // those known at the same moment come in this node's order of preference: a swarm takes in a bounded number
+    const addRanked = () => {
+      const ranked = rank(
+        candidates.splice(0).map((c) => ({ ...c, bytesPerSecond: undefined, load: 0 })),
+        this.#parts.label,
+      )
+      for (const { peer } of ranked) swarm.add(peer)
+      this.#bell.ring()
+    }
     try {
       for await (const candidate of this.#parts.discovery.find(this.digest, { signal })) {
         if (this.#parts.bans.has(candidate.peer.id)) continue
         if (candidate.reason === 'holder') this.#holders.add(candidate.peer.id)
-        swarm.add(candidate.peer)
-        this.#bell.ring()
+        candidates.push(candidate)
+        if (candidates.length === 1) queueMicrotask(addRanked)
       }
     } catch (error) {
       if (!signal.aborted) this.#parts.log.warn({ digest: String(this.digest), err: error }, 'discovery failed')

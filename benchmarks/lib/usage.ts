@@ -1,0 +1,23 @@
+import { readFileSync } from 'node:fs'
+
+/** Clock ticks a second of /proc/<pid>/stat: 100 on every Linux that Node runs on. */
+const TICKS = 100
+
+/** CPU seconds that a process and its threads have used, and the most memory it has had resident. Linux only. */
+export interface Usage {
+  readonly cpuSeconds: number
+  readonly peakRssMiB: number
+  readonly rssMiB: number
+}
+
+export function usageOf(pid: number): Usage {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const kib = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0)
+  return {
+    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS,
+    peakRssMiB: kib('VmHWM') / 1024,
+    rssMiB: kib('VmRSS') / 1024,
+  }
+}

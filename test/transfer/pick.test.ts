@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { Bitfield } from '../../protocols/bitfield.ts'
+import { pickPieces, type Source } from '../../src/transfer/pick.ts'
+
+const PIECE = 256 * 1024
+
+test('what a reader needs next is asked for first, in its order', () => {
+  const picks = pickPieces(want([0, 1, 2, 3, 4, 5], { urgent: [3, 4] }), [source('a', [0, 1, 2, 3, 4, 5])], Math.random)
+  assert.deepEqual(
+    picks.slice(0, 2).map((p) => p.index),
+    [3, 4],
+  )
+})
+
+test('beyond that, the piece that fewest hold goes first', () => {
+  const sources = [source('a', [0, 1, 2], { pieces: 4 }), source('b', [0, 1], { pieces: 4 }), source('c', [0], { pieces: 4 })]
+  const picks = pickPieces(want([0, 1, 2]), sources, Math.random)
+  assert.deepEqual(
+    picks.map((p) => p.index),
+    [2, 1, 0],
+  )
+})
+
+test('ties between equally rare pieces are broken at random, so that a crowd does not move in lockstep', () => {
+  const all = Array.from({ length: 32 }, (_, i) => i)
+  const partial = [source('a', all, { pieces: 33 }), source('b', all, { pieces: 33 })]
+  const firsts = new Set(Array.from({ length: 60 }, () => pickPieces(want(all), partial, Math.random)[0]?.index))
+  assert.ok(firsts.size > 5, `only ${firsts.size} different first picks`)
+})
+
+test('each piece is asked of the useful source with the least outstanding', () => {
+  const sources = [source('busy', [0, 1], { outstandingBytes: 4 * PIECE }), source('idle', [0, 1])]
+  const picks = pickPieces(want([0, 1]), sources, Math.random)
+  assert.deepEqual(
+    picks.map((p) => p.peerId),
+    ['idle', 'idle'],
+  )
+})
+
+test('a piece larger than a source’s allowance is still asked of it when nothing else is outstanding', () => {
+  const picks = pickPieces(
+    want([0, 1], { pieceBytes: 16 * PIECE, roomBytes: 64 * PIECE }),
+    [source('a', [0, 1], { roomBytes: PIECE })],
+    Math.random,
+  )
+  assert.equal(picks.length, 1)
+})
+
+test('for any situation: no piece twice, only from who holds it, and no more than there is room for', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ have: fc.uniqueArray(fc.nat(63)), room: fc.nat(8), outstanding: fc.nat(4) }), { maxLength: 6 }),
+      fc.uniqueArray(fc.nat(63)),
+      fc.nat(20),
+      fc.infiniteStream(fc.double({ min: 0, max: 0.999, noNaN: true })),
+      (peers, missing, room, random) => {
+        const sources = peers.map((p, i) =>
+          source(`p${i}`, p.have, { pieces: 64, roomBytes: p.room * PIECE, outstandingBytes: p.outstanding * PIECE }),
+        )
+        const picks = pickPieces(want(missing, { roomBytes: room * PIECE }), sources, () => random.next().value as number)
+        assert.equal(new Set(picks.map((p) => p.index)).size, picks.length)
+        assert.ok(picks.length <= room)
+        for (const { peerId, index } of picks) {
+          assert.ok(missing.includes(index))
+          assert.ok(sources.find((s) => s.peerId === peerId)?.have.has(index))
+        }
+        for (const s of sources) {
+          const asked = picks.filter((p) => p.peerId === s.peerId).length * PIECE
+          assert.ok(asked <= Math.max(s.roomBytes, s.outstandingBytes === 0 ? PIECE : 0))
+        }
+      },
+    ),
+  )
+})
+
+function want(missing: number[], options: { urgent?: number[]; pieceBytes?: number; roomBytes?: number } = {}) {
+  return { missing, urgent: [], pieceBytes: PIECE, roomBytes: 1000 * PIECE, ...options }
+}
+
+function source(
+  peerId: string,
+  held: number[],
+  options: { pieces?: number; roomBytes?: number; outstandingBytes?: number } = {},
+): Source {
+  const have = new Bitfield(options.pieces ?? Math.max(...held, 0) + 1)
+  for (const index of held) have.add(index)
+  return { peerId, have, roomBytes: options.roomBytes ?? 1000 * PIECE, outstandingBytes: options.outstandingBytes ?? 0, load: 0 }
+}
