@@ -1,0 +1,63 @@
+const KiB = 1024
+const MiB = 1024 * KiB
+
+/** What moving pieces may cost this node. Bytes and milliseconds. */
+export interface TransferLimits {
+  /** Peers in one blob's swarm. */
+  readonly maxNeighbours: number
+  /** Bounds of what may be outstanding to one peer, and where it starts (design 6, 11). */
+  readonly minOutstandingBytes: number
+  readonly maxOutstandingBytes: number
+  readonly startOutstandingBytes: number
+  /** Bounds of the time after which a silent request is worth asking another peer for, and where it starts. */
+  readonly minPatienceMs: number
+  readonly maxPatienceMs: number
+  readonly startPatienceMs: number
+  /** A stream that we opened is closed when it was not needed for so long. */
+  readonly idleMs: number
+  /** Opening a stream, with the connection if need be. */
+  readonly openMs: number
+  /** A peer that owes us pieces or claims and sends nothing at all for so long is let go. */
+  readonly silenceMs: number
+  /** Requests of one peer that wait here; more are answered `busy`. */
+  readonly queuedRequests: number
+  /** Parts of pieces being read or written at a time, over all peers, each of at most `partBytes`. */
+  readonly slots: number
+  readonly partBytes: number
+  /** A slot whose peer took nothing for so long no longer counts as one … */
+  readonly staleMs: number
+  /** … but that many parts in memory is the end: then the stalest peer is let go. */
+  readonly maxSlots: number
+  /** A peer that asked for bytes and takes none for so long is let go. */
+  readonly stallMs: number
+  /** Blobs that one peer may want at a time. */
+  readonly wantsPerPeer: number
+  /** HAVEs are gathered for so long before they are sent. */
+  readonly haveMs: number
+  /** Re-reads that one peer's bad-piece reports may cause: a burst, then one each so many milliseconds. */
+  readonly recheckBurst: number
+  readonly recheckEveryMs: number
+}
+
+export const DEFAULT_LIMITS: TransferLimits = Object.freeze({
+  maxNeighbours: 64,
+  minOutstandingBytes: 1 * MiB,
+  maxOutstandingBytes: 8 * MiB,
+  startOutstandingBytes: 2 * MiB,
+  minPatienceMs: 250,
+  maxPatienceMs: 10_000,
+  startPatienceMs: 1_000,
+  idleMs: 60_000,
+  openMs: 10_000,
+  silenceMs: 30_000,
+  queuedRequests: 64,
+  slots: 16,
+  partBytes: 1 * MiB,
+  staleMs: 500,
+  maxSlots: 64,
+  stallMs: 30_000,
+  wantsPerPeer: 1_024,
+  haveMs: 15,
+  recheckBurst: 8,
+  recheckEveryMs: 1_000,
+})
