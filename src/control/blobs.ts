@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Digest } from '../../protocols/digest.ts'
 import { ShoalError } from '../../protocols/error.ts'
 import { contentRange, parseRange } from '../../protocols/http-range.ts'
-import type { OpenBlob } from '../download/download.ts'
+import type { OpenBlob, VerifiedChunk } from '../download/download.ts'
 import { describeError } from '../errors.ts'
 import type { OriginSource } from '../origin/origin.ts'
 import type { BlobInfo, BlobMeta } from '../store/store.ts'
@@ -51,8 +51,7 @@ export async function readBlob(
     return
   }
   res.flushHeaders()
-  const chunks = blob.read({ start, end, signal: context.signal })
-  await sendChunks(res, chunks, { onSent: (bytes) => context.metrics.served('client', bytes) })
+  await sendChunks(res, permitted(blob, start, end, context), { onSent: (bytes) => context.metrics.served('client', bytes) })
 }
 
 /** How often a caller that waits for a blob hears how far it is. */
@@ -146,6 +145,19 @@ async function openFor({ digest, origin }: BlobRequest, context: BlobContext): P
   } catch (error) {
     await blob[Symbol.asyncDispose]()
     throw error
+  }
+}
+
+/** While it comes in, it can turn out that an origin gave it to one client only. */
+async function* permitted(blob: OpenBlob, start: number, end: number, context: BlobContext): AsyncIterable<VerifiedChunk> {
+  for await (const chunk of blob.read({ start, end, signal: context.signal })) {
+    try {
+      refuseRestricted(blob.digest, blob.meta, context)
+    } catch (error) {
+      chunk.release()
+      throw error
+    }
+    yield chunk
   }
 }
 

@@ -15,6 +15,8 @@ export interface FakeNode extends ControlBackend {
   readonly asked: (OriginSource | undefined)[]
   /** Fails a read once this many bytes were given. */
   cutAfter: number | undefined
+  /** Gives nothing more of a read once this many bytes were given. */
+  stallAfter: number | undefined
   /** What `add` refuses with, after the first chunk. */
   refuseAdd: ShoalError | undefined
   /** Chunks given out and not yet released. */
@@ -39,6 +41,7 @@ export function createFakeNode(): FakeNode {
     tags: new Map(),
     asked: [],
     cutAfter: undefined,
+    stallAfter: undefined,
     refuseAdd: undefined,
     outstanding: 0,
     most: 0,
@@ -122,6 +125,7 @@ function fakeBlob(node: FakeNode, digest: Digest, held: { bytes: Uint8Array; met
         signal.throwIfAborted()
         if (node.cutAfter !== undefined && at - start >= node.cutAfter)
           throw new ShoalError('DIGEST_MISMATCH', 'the whole is wrong')
+        if (node.stallAfter !== undefined && at - start >= node.stallAfter) await aborted(signal)
         node.outstanding++
         node.most = Math.max(node.most, node.outstanding)
         let held = true
@@ -134,10 +138,18 @@ function fakeBlob(node: FakeNode, digest: Digest, held: { bytes: Uint8Array; met
         }
       }
     },
-    async whole() {
+    async whole({ signal }) {
+      if (node.stallAfter !== undefined) await aborted(signal)
       if (node.cutAfter !== undefined) throw new ShoalError('DIGEST_MISMATCH', 'the whole is wrong')
       node.blobs.set(String(digest), held)
     },
     async [Symbol.asyncDispose]() {},
   }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  if (signal.aborted) reject(signal.reason)
+  return promise
 }
