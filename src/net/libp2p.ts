@@ -43,6 +43,8 @@ export async function openLibp2pHost(options: Libp2pHostOptions): Promise<Host> 
   } catch (cause) {
     throw new ShoalError('ADDRESS_INVALID', `cannot listen on ${options.listen.join(', ')}`, { cause })
   }
+  // libp2p does this a second later, and until then leaves this node out of what it answers about providers.
+  await node.peerStore.patch(node.peerId, { multiaddrs: node.getMultiaddrs() })
   const host = new Libp2pHost(node, { identity: options.identity, gater, log: options.log })
   opened.use(keepConnected(host, bootstrap, options.log))
   host.own(opened.move())

@@ -3,7 +3,7 @@ import type { ConnectedPeer, Host, PeerRef, ProtocolLimits, Routing, Topics } fr
 import { type Identity, sign, verify } from './identity.ts'
 import type { MemoryWorld, Subscription } from './memory.ts'
 import { createChannelPair, type MemoryChannel } from './memory-channel.ts'
-import { hostClosed, peerRefused, peerUnreachable } from './peer-errors.ts'
+import { hostClosed, peerBlocked, peerRefused, peerUnreachable } from './peer-errors.ts'
 import { createPeerEvents } from './peer-events.ts'
 
 /** What the hosts of one network may ask of each other. */
@@ -80,10 +80,11 @@ export function createMemoryHost(world: MemoryWorld, identity: Identity, setting
     signal.throwIfAborted()
     if (!open) throw hostClosed()
     if (links.has(peer.id)) return
+    if (blocked.has(peer.id)) throw peerBlocked(peer.id)
     const other = world.hosts.get(peer.id)
     const known =
       other !== undefined && peer.addresses.some((a) => other.addresses().some((b) => b === a || b.startsWith(`${a}/p2p/`)))
-    if (!known || peer.id === self || blocked.has(peer.id) || !world.reachable(self, peer.id)) throw peerUnreachable(peer.id)
+    if (!known || peer.id === self || !world.reachable(self, peer.id)) throw peerUnreachable(peer.id)
     if (!other.accept(newLink(self, address, 'inbound'))) throw peerUnreachable(peer.id)
     accept(newLink(peer.id, other.addresses()[0] as string, 'outbound'))
   }

@@ -1,6 +1,11 @@
+import { createHash } from 'node:crypto'
 import type { Libp2p } from '@libp2p/interface'
+import { CID } from 'multiformats/cid'
+import { create as createMultihash } from 'multiformats/hashes/digest'
 import type { Log } from '../telemetry/log.ts'
 import type { Routing } from './host.ts'
+
+const SHA2_256 = 0x12
 
 /**
  * Content routing by kad-dht. A server fails the whole answer when it no longer knows one provider's addresses, so
@@ -9,13 +14,13 @@ import type { Routing } from './host.ts'
 export function createRouting(node: Libp2p, log: Log): Routing {
   const self = node.peerId.toString()
   return {
-    provide: (cid, { signal }) => node.contentRouting.provide(cid, { signal }),
-    cancel: (cid) => node.contentRouting.cancelReprovide(cid),
+    provide: (cid, { signal }) => node.contentRouting.provide(dhtKey(cid), { signal }),
+    cancel: (cid) => node.contentRouting.cancelReprovide(dhtKey(cid)),
     async *find(cid, { signal }) {
       try {
-        for await (const { id, multiaddrs } of node.contentRouting.findProviders(cid, { signal })) {
+        for await (const { id, multiaddrs } of node.contentRouting.findProviders(dhtKey(cid), { signal })) {
           if (id.toString() === self) continue
-          yield { id: id.toString(), addresses: multiaddrs.map((address) => address.toString()) }
+          yield { id: id.toString(), addresses: [...new Set(multiaddrs.map(String))] }
         }
       } catch (error) {
         signal.throwIfAborted()
@@ -23,4 +28,11 @@ export function createRouting(node: Libp2p, log: Log): Routing {
       }
     },
   }
+}
+
+/** kad-dht reads the multihash that it is sent as a CIDv0, so any other hash than SHA-256 is hashed once more. */
+export function dhtKey(cid: CID): CID {
+  if (cid.multihash.code === SHA2_256) return cid
+  const hash = createHash('sha256').update(cid.multihash.bytes).digest()
+  return CID.createV1(cid.code, createMultihash(SHA2_256, hash))
 }
