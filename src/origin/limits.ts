@@ -1,0 +1,22 @@
+/** How long the origin may take, and how much it may make us hold. */
+export const ORIGIN_DEFAULTS = Object.freeze({
+  /** To a connected socket, TLS included. */
+  connectTimeoutMs: 5_000,
+  /** From the request on the wire to the last byte of its headers. */
+  headerTimeoutMs: 10_000,
+  /** Without a byte of the body, while somebody waits for one. */
+  progressTimeoutMs: 30_000,
+  /** Connections to one host for bodies of blobs, and as many for everything else. */
+  socketsPerHost: 32,
+  maxRedirects: 10,
+})
+
+export type OriginTimeouts = Pick<typeof ORIGIN_DEFAULTS, 'connectTimeoutMs' | 'headerTimeoutMs' | 'progressTimeoutMs'>
+
+/** What clients and registries agree a manifest can be (distribution spec: "at least 4 MiB"). */
+export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+export const MAX_TOKEN_ANSWER_BYTES = 1024 * 1024
+/** Of a tags or referrers list: one page. */
+export const MAX_RELAYED_BYTES = 32 * 1024 * 1024
+/** Room for long tokens in, and for long challenges out. */
+export const MAX_HEADER_BYTES = 32 * 1024
