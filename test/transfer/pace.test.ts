@@ -69,11 +69,13 @@ describe('pace', () => {
     let now = 0
     for (let i = 0; i < 100; i++) {
       pace.sent(now)
-      pace.ended(MiB, (now += 10))
+      now += 10
+      pace.ended(MiB, now)
     }
     for (let i = 0; i < 4; i++) {
       pace.sent(now)
-      pace.ended(MiB, (now += 1_000))
+      now += 1_000
+      pace.ended(MiB, now)
     }
     assert.ok((pace.bytesPerSecond as number) < 5 * MiB)
   })

@@ -12,10 +12,12 @@ function setUp() {
   const held = new Map<string, Slot>()
   const evicted: string[] = []
   const take = (name: string) =>
-    slots.take(() => evicted.push(name)).then((slot) => {
-      granted.push(name)
-      held.set(name, slot)
-    })
+    slots
+      .take(() => evicted.push(name))
+      .then((slot) => {
+        granted.push(name)
+        held.set(name, slot)
+      })
   return { clock, slots, granted, held, evicted, take }
 }
 

@@ -1,0 +1,229 @@
+import type { Digest } from '../../protocols/digest.ts'
+import { createPieceAnswerDecoder, encodePieceRequest, type PieceHead } from '../../protocols/piece/codec.ts'
+import { geometryOf, pieceLength } from '../../protocols/pieces.ts'
+import { codeOf, ShoalError } from '../errors.ts'
+import type { Channel } from '../net/channel.ts'
+import { Outbox } from './outbox.ts'
+import type { Pace } from './pace.ts'
+
+/** Requests that may be open on one stream, cancelled ones whose answer is still to come included. */
+const MAX_OPEN = 4_096
+const MAX_ID = 0xffff_ffff
+
+export interface PieceQuestion {
+  readonly digest: Digest
+  readonly index: number
+  /** Where the bytes go; not touched any more once `ask` has settled. */
+  readonly into: Uint8Array
+  readonly signal: AbortSignal
+  /** Called as bytes arrive, with how many have so far. */
+  readonly onProgress: ((bytes: number) => void) | undefined
+}
+
+interface OpenAsk {
+  readonly id: number
+  readonly question: PieceQuestion
+  readonly sentAt: number
+  readonly wasIdle: boolean
+  readonly onAbort: () => void
+  readonly resolve: (head: PieceHead) => void
+  readonly reject: (error: unknown) => void
+  head: PieceHead | undefined
+  received: number
+  cancelled: boolean
+}
+
+export interface AskerOptions {
+  readonly pace: Pace
+  readonly now: () => number
+  /** Piece bytes that came in; `wasted` are those of cancelled requests. */
+  readonly onBytes: (bytes: number, wasted: boolean) => void
+}
+
+/**
+ * The asking side of one data stream. Every byte that arrives is one that was asked for, and goes straight to where it was
+ * asked to; anything else is MESSAGE_MALFORMED and ends the stream. Answers may come in any order.
+ */
+export class Asker {
+  readonly #channel: Channel
+  readonly #options: AskerOptions
+  readonly #outbox: Outbox
+  readonly #open = new Map<number, OpenAsk>()
+  #nextId = 0
+  #over: unknown
+  #heardAt: number
+  /** Resolves when the stream is over, with why; `undefined` when nothing was open on it. */
+  readonly over: Promise<unknown>
+
+  constructor(channel: Channel, options: AskerOptions) {
+    this.#channel = channel
+    this.#options = options
+    this.#outbox = new Outbox(channel, options.now)
+    this.#heardAt = options.now()
+    this.over = this.#read()
+  }
+
+  /** Answers still to come, those of cancelled questions included. */
+  get open(): number {
+    return this.#open.size
+  }
+
+  /** When the stream last brought anything or was asked something. */
+  get heardAt(): number {
+    return this.#heardAt
+  }
+
+  /**
+   * Resolves with the head when all its bytes have arrived.
+   * @throws ShoalError PEER_GONE, MESSAGE_MALFORMED, PEER_LACKS_PIECE (it failed midway), or the signal's reason
+   */
+  ask(question: PieceQuestion): Promise<PieceHead> {
+    const { signal, digest, index, into } = question
+    if (signal.aborted) return Promise.reject(signal.reason)
+    if (this.#over !== undefined) return Promise.reject(this.#over)
+    if (this.#open.size >= MAX_OPEN) return Promise.reject(new ShoalError('PEER_BUSY', 'too many requests are open to this peer'))
+    const { promise, resolve, reject } = Promise.withResolvers<PieceHead>()
+    const now = this.#options.now()
+    if (this.#open.size === 0) this.#heardAt = now
+    const id = this.#freeId()
+    const onAbort = () => this.#cancel(id)
+    const wasIdle = this.#options.pace.sent(now)
+    this.#open.set(id, {
+      id,
+      question,
+      sentAt: now,
+      wasIdle,
+      onAbort,
+      resolve,
+      reject,
+      head: undefined,
+      received: 0,
+      cancelled: false,
+    })
+    signal.addEventListener('abort', onAbort)
+    this.#outbox.push(encodePieceRequest({ type: 'request', id, digest, index, maxBytes: into.length }))
+    return promise
+  }
+
+  /** Ends the stream; what is open fails with the reason. */
+  abort(reason: Error): void {
+    this.#fail(reason)
+    this.#channel.abort(reason)
+  }
+
+  async close(): Promise<void> {
+    this.#fail(new ShoalError('PEER_GONE', 'the stream was closed'))
+    await this.#outbox.flushed()
+    await this.#channel.close()
+  }
+
+  async #read(): Promise<unknown> {
+    const decode = createPieceAnswerDecoder({
+      onHead: (head) => this.#onHead(head),
+      onData: (id, part) => this.#onData(id, part),
+      onFail: (id) => this.#onFail(id),
+    })
+    try {
+      await this.#channel.read((chunk) => {
+        this.#heardAt = this.#options.now()
+        decode.push(chunk)
+      })
+      return this.#ended(new ShoalError('PEER_GONE', `${this.#channel.peerId} ended its data stream`))
+    } catch (error) {
+      return this.#ended(error)
+    }
+  }
+
+  /** A stream that went while nothing was open on it is opened again when needed. */
+  #ended(reason: unknown): unknown {
+    const harmless = this.#open.size === 0 && codeOf(reason) === 'PEER_GONE'
+    this.#fail(reason)
+    return harmless ? undefined : reason
+  }
+
+  #onHead(head: PieceHead): void {
+    const ask = this.#expected(head.id)
+    if (ask.head !== undefined) throw malformed(`a second head for request ${head.id}`)
+    ask.head = head
+    this.#started(ask)
+    if (head.status !== 'ok') {
+      this.#end(ask)
+      return
+    }
+    const { index, into } = ask.question
+    if (head.length > into.length) throw malformed(`${head.length} bytes for a request of at most ${into.length}`)
+    const geometry = geometryOf(head.size)
+    const right =
+      geometry.pieces === 0
+        ? index === 0 && head.length === 0
+        : index < geometry.pieces && pieceLength(geometry, index) === head.length
+    if (!right) throw malformed(`${head.length} bytes for piece ${index} of a blob of ${head.size}`)
+    if (head.length === 0) this.#end(ask)
+  }
+
+  #onData(id: number, part: Uint8Array): void {
+    const ask = this.#expected(id)
+    const length = ask.head?.length ?? -1
+    if (ask.received + part.length > length) throw malformed(`data beyond the answer to request ${id}`)
+    if (!ask.cancelled) ask.question.into.set(part, ask.received)
+    ask.received += part.length
+    this.#options.onBytes(part.length, ask.cancelled)
+    if (!ask.cancelled) ask.question.onProgress?.(ask.received)
+    if (ask.received === length) this.#end(ask)
+  }
+
+  #onFail(id: number): void {
+    const ask = this.#expected(id)
+    this.#remove(ask)
+    ask.reject(new ShoalError('PEER_LACKS_PIECE', `${this.#channel.peerId} could not read piece ${ask.question.index}`))
+  }
+
+  #started(ask: OpenAsk): void {
+    this.#options.pace.started(this.#options.now() - ask.sentAt, ask.wasIdle)
+  }
+
+  #end(ask: OpenAsk): void {
+    this.#remove(ask)
+    ask.resolve(ask.head as PieceHead)
+  }
+
+  #remove(ask: OpenAsk): void {
+    this.#open.delete(ask.id)
+    ask.question.signal.removeEventListener('abort', ask.onAbort)
+    this.#options.pace.ended(ask.received, this.#options.now())
+  }
+
+  /** The answer that is still to come, or on its way, is taken and thrown away: it was asked for, so it is bounded. */
+  #cancel(id: number): void {
+    const ask = this.#open.get(id)
+    if (ask === undefined || ask.cancelled) return
+    ask.cancelled = true
+    this.#outbox.push(encodePieceRequest({ type: 'cancel', id }))
+    ask.reject(ask.question.signal.reason)
+  }
+
+  #fail(reason: unknown): void {
+    if (this.#over !== undefined) return
+    this.#over = reason
+    for (const ask of [...this.#open.values()]) {
+      this.#remove(ask)
+      ask.reject(reason)
+    }
+  }
+
+  #expected(id: number): OpenAsk {
+    const ask = this.#open.get(id)
+    if (ask === undefined) throw malformed(`an answer to request ${id}, which is not open`)
+    return ask
+  }
+
+  #freeId(): number {
+    do this.#nextId = this.#nextId === MAX_ID ? 0 : this.#nextId + 1
+    while (this.#open.has(this.#nextId))
+    return this.#nextId
+  }
+}
+
+function malformed(message: string): ShoalError {
+  return new ShoalError('MESSAGE_MALFORMED', message)
+}

@@ -1,0 +1,40 @@
+import { hash } from 'node:crypto'
+import { type Claim, claimSigningBytes } from '../../protocols/claim/codec.ts'
+import type { Host } from '../net/host.ts'
+
+/** Signs a statement as this node. */
+export async function signClaim(
+  host: Pick<Host, 'peerId' | 'sign'>,
+  unsigned: Omit<Claim, 'author' | 'signature'>,
+): Promise<Claim> {
+  const claim = { ...unsigned, author: host.peerId }
+  return { ...claim, signature: await host.sign(claimSigningBytes(claim)) }
+}
+
+/** Whether the statement was signed by the author it names. */
+export async function verifyClaim(host: Pick<Host, 'verify'>, claim: Claim): Promise<boolean> {
+  return await host.verify(claim.author, claimSigningBytes(claim), claim.signature)
+}
+
+/** Outcomes remembered: the same statement comes from many neighbours. */
+const REMEMBERED = 4_096
+
+/** `verifyClaim` that checks each statement once. What is remembered covers every byte of it, the signature included. */
+export function createClaimVerifier(host: Pick<Host, 'verify'>): (claim: Claim) => Promise<boolean> {
+  const outcomes = new Map<string, Promise<boolean>>()
+  return (claim) => {
+    const bytes = claimSigningBytes(claim)
+    const key = `${hash('sha256', bytes, 'base64')} ${claim.author} ${Buffer.from(claim.signature).toString('base64')}`
+    const known = outcomes.get(key)
+    if (known !== undefined) {
+      outcomes.delete(key)
+      outcomes.set(key, known)
+      return known
+    }
+    const outcome = host.verify(claim.author, bytes, claim.signature)
+    outcome.catch(() => outcomes.delete(key))
+    outcomes.set(key, outcome)
+    if (outcomes.size > REMEMBERED) outcomes.delete(outcomes.keys().next().value as string)
+    return outcome
+  }
+}

@@ -1,0 +1,130 @@
+import type { Claim } from '../../protocols/claim/codec.ts'
+import type { Digest } from '../../protocols/digest.ts'
+import { createFrameDecoder, encodeFrame } from '../../protocols/frame.ts'
+import { decodeSwarmMessage, encodeSwarmMessage, type SwarmMessage } from '../../protocols/swarm/codec.ts'
+import { MAX_SWARM_MESSAGE_BYTES } from '../../protocols/swarm/limits.ts'
+import { ShoalError } from '../errors.ts'
+import type { Channel } from '../net/channel.ts'
+import { Outbox } from './outbox.ts'
+
+export type StateMessage = Extract<SwarmMessage, { type: 'state' }>
+export type HaveMessage = Extract<SwarmMessage, { type: 'have' }>
+
+export interface InquirerListener {
+  onState(message: StateMessage): void
+  onHave(message: HaveMessage): void
+}
+
+interface ClaimsQuestion {
+  readonly maxClaims: number
+  readonly claims: Claim[]
+  readonly resolve: (claims: readonly Claim[]) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** The asking side of one control stream: what we want to know of a peer's blobs, and what it says. */
+export class Inquirer {
+  readonly #channel: Channel
+  readonly #listener: InquirerListener
+  readonly #outbox: Outbox
+  readonly #now: () => number
+  /** By digest, in the order asked, which is the order of the answers. */
+  readonly #questions = new Map<string, ClaimsQuestion[]>()
+  #over: unknown
+  #heardAt: number
+  /** Resolves when the stream is over, with why. */
+  readonly over: Promise<unknown>
+
+  constructor(channel: Channel, listener: InquirerListener, now: () => number) {
+    this.#channel = channel
+    this.#listener = listener
+    this.#outbox = new Outbox(channel, now)
+    this.#now = now
+    this.#heardAt = now()
+    this.over = this.#read()
+  }
+
+  /** Questions for claims that are not answered yet. */
+  get open(): number {
+    return this.#questions.size
+  }
+
+  get heardAt(): number {
+    return this.#heardAt
+  }
+
+  send(message: SwarmMessage): void {
+    this.#outbox.push(encodeFrame(encodeSwarmMessage(message)))
+  }
+
+  /** @throws ShoalError PEER_GONE, MESSAGE_MALFORMED */
+  claims(digest: Digest, first: number, count: number): Promise<readonly Claim[]> {
+    if (this.#over !== undefined) return Promise.reject(this.#over)
+    if (this.#questions.size === 0) this.#heardAt = this.#now()
+    const { promise, resolve, reject } = Promise.withResolvers<readonly Claim[]>()
+    const key = digest.toString()
+    const question: ClaimsQuestion = { maxClaims: maxClaims(count), claims: [], resolve, reject }
+    const waiting = this.#questions.get(key)
+    if (waiting === undefined) this.#questions.set(key, [question])
+    else waiting.push(question)
+    this.send({ type: 'get-claims', digest, first, count })
+    return promise
+  }
+
+  abort(reason: Error): void {
+    this.#fail(reason)
+    this.#channel.abort(reason)
+  }
+
+  async close(): Promise<void> {
+    this.#fail(new ShoalError('PEER_GONE', 'the stream was closed'))
+    await this.#outbox.flushed()
+    await this.#channel.close()
+  }
+
+  async #read(): Promise<unknown> {
+    const decode = createFrameDecoder(MAX_SWARM_MESSAGE_BYTES, (frame) => this.#onMessage(decodeSwarmMessage(frame)))
+    try {
+      await this.#channel.read((chunk) => {
+        this.#heardAt = this.#now()
+        decode.push(chunk)
+      })
+      this.#fail(new ShoalError('PEER_GONE', `${this.#channel.peerId} ended its control stream`))
+    } catch (error) {
+      this.#fail(error)
+    }
+    return this.#over
+  }
+
+  #onMessage(message: SwarmMessage): void {
+    if (message.type === 'state') this.#listener.onState(message)
+    else if (message.type === 'have') this.#listener.onHave(message)
+    else if (message.type === 'claims') this.#onClaims(message.digest.toString(), message.claims, message.more)
+    else throw new ShoalError('MESSAGE_MALFORMED', `a "${message.type}" message where answers are due`)
+  }
+
+  #onClaims(key: string, claims: readonly Claim[], more: boolean): void {
+    const waiting = this.#questions.get(key)
+    const question = waiting?.[0]
+    if (waiting === undefined || question === undefined) throw new ShoalError('MESSAGE_MALFORMED', 'claims that nobody asked for')
+    question.claims.push(...claims)
+    if (question.claims.length > question.maxClaims)
+      throw new ShoalError('MESSAGE_MALFORMED', 'more claims than pieces asked about can have')
+    if (more) return
+    waiting.shift()
+    if (waiting.length === 0) this.#questions.delete(key)
+    question.resolve(question.claims)
+  }
+
+  #fail(reason: unknown): void {
+    if (this.#over !== undefined) return
+    this.#over = reason
+    for (const question of [...this.#questions.values()].flat()) question.reject(reason)
+    this.#questions.clear()
+  }
+}
+
+/** Several authors may each have a statement about every piece; beyond that somebody makes us hold and check for nothing. */
+function maxClaims(count: number): number {
+  return 4 * count + 16
+}

@@ -1,0 +1,293 @@
+import type { Claim } from '../../protocols/claim/codec.ts'
+import type { Digest } from '../../protocols/digest.ts'
+import type { PieceHead } from '../../protocols/piece/codec.ts'
+import { PIECE_PROTOCOL } from '../../protocols/piece/limits.ts'
+import { geometryOf, pieceLength } from '../../protocols/pieces.ts'
+import type { SwarmMessage } from '../../protocols/swarm/codec.ts'
+import { SWARM_PROTOCOL } from '../../protocols/swarm/limits.ts'
+import { codeOf, type ErrorCode, ShoalError } from '../errors.ts'
+import type { Host, PeerRef } from '../net/host.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { Asker } from './ask.ts'
+import { Inquirer } from './inquire.ts'
+import { Interest } from './interest.ts'
+import type { TransferLimits } from './limits.ts'
+import { Line } from './line.ts'
+import { Pace } from './pace.ts'
+import type { PieceArrival } from './transfer.ts'
+
+export interface LinkParts {
+  readonly host: Host
+  readonly limits: TransferLimits
+  readonly metrics: Metrics
+  readonly log: Log
+  readonly now: () => number
+  readonly random: () => number
+  readonly verify: (claim: Claim) => Promise<boolean>
+}
+
+const RETRY_START_MS = 100
+const RETRY_MAX_MS = 30_000
+/** A peer that broke the protocol waits as one that failed so many times in a row. */
+const STRIKE_FAILURES = 8
+
+/**
+ * What this node asks of one peer, over all blobs: a control stream and a data stream that we open when first needed.
+ * Losing either with something at stake fails everything that was outstanding, and every interest; `retry` starts anew.
+ */
+export class Link {
+  readonly #parts: LinkParts
+  readonly #control: Line<Inquirer>
+  readonly #data: Line<Asker>
+  readonly #interests = new Map<string, Interest & { users: number }>()
+  /** Told to the peer with the next message, or after a moment: it costs nothing then. */
+  readonly #unwanted = new Map<string, Digest>()
+  readonly pace: Pace
+  peer: PeerRef
+  load = 0
+  outstandingPieces = 0
+  outstandingBytes = 0
+  receivedBytes = 0
+  usedAt: number
+  #failures = 0
+  #retryAt = 0
+  /** It has answered since the last failure that was its own fault: losing it may be an accident. */
+  #worked = false
+
+  constructor(peer: PeerRef, parts: LinkParts) {
+    const { host, limits, now } = parts
+    this.peer = peer
+    this.#parts = parts
+    this.usedAt = now()
+    this.pace = new Pace(limits)
+    const onDown = (reason: unknown) => this.#down(reason)
+    const received = (bytes: number, wasted: boolean) => {
+      this.receivedBytes += bytes
+      if (wasted) parts.metrics.wasted(bytes)
+    }
+    const hear = (message: Parameters<Interest['hear']>[0]) => {
+      this.load = message.load
+      this.#answered()
+      this.#interests.get(message.digest.toString())?.hear(message)
+    }
+    this.#control = new Line({
+      open: async (signal) =>
+        new Inquirer(await host.open(this.peer, SWARM_PROTOCOL, { signal }), { onState: hear, onHave: hear }, now),
+      openMs: limits.openMs,
+      onDown,
+    })
+    this.#data = new Line({
+      open: async (signal) =>
+        new Asker(await host.open(this.peer, PIECE_PROTOCOL, { signal }), { pace: this.pace, now, onBytes: received }),
+      openMs: limits.openMs,
+      onDown,
+    })
+  }
+
+  /** Nothing is open, and nobody is interested. */
+  get unused(): boolean {
+    return this.#interests.size === 0 && this.#control.unused && this.#data.unused
+  }
+
+  /** Wants to be told what the peer holds of a blob, until released as often. */
+  want(digest: Digest): Interest {
+    const key = digest.toString()
+    const known = this.#interests.get(key)
+    if (known !== undefined) {
+      known.users++
+      this.retry(known)
+      return known
+    }
+    const interest = Object.assign(new Interest(digest), { users: 1 })
+    this.#interests.set(key, interest)
+    this.#unwanted.delete(key)
+    this.usedAt = this.#parts.now()
+    if (this.usedAt < this.#retryAt) interest.state = 'failed'
+    else this.#ask(interest)
+    return interest
+  }
+
+  /** Asks again what has failed, if it is time. */
+  retry(interest: Interest): void {
+    if (interest.state !== 'failed' || this.#parts.now() < this.#retryAt) return
+    interest.become('connecting')
+    this.#ask(interest)
+  }
+
+  release(interest: Interest): void {
+    const key = interest.digest.toString()
+    const known = this.#interests.get(key)
+    if (known !== interest || --known.users > 0) return
+    this.#interests.delete(key)
+    this.usedAt = this.#parts.now()
+    if (this.#control.session !== undefined && known.state !== 'connecting' && known.state !== 'failed') {
+      this.#unwanted.set(key, interest.digest)
+    }
+  }
+
+  /** @throws as Swarm.request */
+  async request(
+    interest: Interest,
+    index: number,
+    into: Uint8Array,
+    options: { signal: AbortSignal; onProgress?: ((bytes: number) => void) | undefined },
+  ): Promise<PieceArrival> {
+    const { signal, onProgress } = options
+    signal.throwIfAborted()
+    if (interest.state === 'failed') throw this.#gone()
+    this.outstandingPieces++
+    this.outstandingBytes += into.length
+    try {
+      const asker = this.#data.session ?? (await unlessAborted(this.#data.get(), signal))
+      const head = await asker.ask({ digest: interest.digest, index, into, signal, onProgress })
+      return this.#arrived(head, interest, index, into.length)
+    } finally {
+      this.outstandingPieces--
+      this.outstandingBytes -= into.length
+      this.usedAt = this.#parts.now()
+      for (const one of this.#interests.values()) one.changed()
+    }
+  }
+
+  /** @throws as Swarm.claims */
+  async claims(interest: Interest, first: number, count: number, signal: AbortSignal): Promise<readonly Claim[]> {
+    signal.throwIfAborted()
+    if (interest.state === 'failed') throw this.#gone()
+    const inquirer = this.#control.session ?? (await unlessAborted(this.#control.get(), signal))
+    const claims = await unlessAborted(inquirer.claims(interest.digest, first, count), signal)
+    const useful = claims.filter((claim) => claim.first < first + count && claim.first + claim.hashes.length > first)
+    const right = await unlessAborted(Promise.all(claims.map((claim) => this.#believable(claim, interest.digest))), signal)
+    if (right.every(Boolean)) return useful
+    const error = new ShoalError('CLAIM_INVALID', `${this.peer.id} passed on a statement that its author did not sign`)
+    this.#down(error)
+    throw error
+  }
+
+  report(digest: Digest, index: number): void {
+    this.#send({ type: 'bad-piece', digest, index })
+  }
+
+  /** Called every now and then: notices silence, closes what is idle, says what was left to say, tries again what was lost. */
+  tick(now: number): void {
+    const { silenceMs, idleMs } = this.#parts.limits
+    for (const line of [this.#control, this.#data]) {
+      const { session } = line
+      if (session === undefined) continue
+      const quietMs = now - session.heardAt
+      if (session.open > 0 && quietMs > silenceMs) {
+        this.#down(new ShoalError('PEER_TIMEOUT', `${this.peer.id} owes us an answer and says nothing`))
+        return
+      }
+      const needed = session.open > 0 || (line === this.#control && this.#interests.size > 0)
+      if (!needed && quietMs > idleMs && now - this.usedAt > idleMs) void line.close()
+    }
+    this.#sayUnwanted()
+    if (this.#worked && now >= this.#retryAt && this.#failures < STRIKE_FAILURES) {
+      for (const interest of this.#interests.values()) this.retry(interest)
+    }
+  }
+
+  abort(reason: Error): void {
+    this.#control.abort(reason)
+    this.#data.abort(reason)
+  }
+
+  #ask(interest: Interest): void {
+    const inquirer = this.#control.session
+    if (inquirer !== undefined) this.#sendWant(interest)
+    else {
+      this.#control.get().then(
+        () => this.#sendWant(interest),
+        () => {},
+      )
+    }
+  }
+
+  #sendWant(interest: Interest): void {
+    if (interest.state !== 'connecting' || this.#interests.get(interest.digest.toString()) !== interest) return
+    this.#send({ type: 'want', digest: interest.digest })
+    interest.become('asked')
+  }
+
+  #send(message: SwarmMessage): void {
+    this.#sayUnwanted()
+    this.#control.session?.send(message)
+  }
+
+  #sayUnwanted(): void {
+    for (const digest of this.#unwanted.values()) this.#control.session?.send({ type: 'unwant', digest })
+    this.#unwanted.clear()
+  }
+
+  #arrived(head: PieceHead, interest: Interest, index: number, maxBytes: number): PieceArrival {
+    this.load = head.load
+    const { status, size, length, mediaType } = head
+    if (status === 'ok') {
+      this.#answered()
+      return { length, size, mediaType }
+    }
+    if (status === 'busy') this.pace.refused(this.#parts.now(), this.#parts.random)
+    if (status === 'lacks') interest.lacks(index)
+    if (status === 'too-large') this.#learnSize(interest, index, size, maxBytes)
+    throw new ShoalError(CODE_OF[status], `${this.peer.id} answered "${status}" for piece ${index} of ${interest.digest}`)
+  }
+
+  #learnSize(interest: Interest, index: number, size: number, maxBytes: number): void {
+    const geometry = geometryOf(size)
+    if (index < geometry.pieces && pieceLength(geometry, index) > maxBytes) {
+      interest.size ??= size
+      return
+    }
+    const error = new ShoalError('MESSAGE_MALFORMED', `${this.peer.id} calls piece ${index} of a blob of ${size} bytes too large`)
+    this.#down(error)
+    throw error
+  }
+
+  async #believable(claim: Claim, digest: Digest): Promise<boolean> {
+    return claim.digest.equals(digest) && (await this.#parts.verify(claim))
+  }
+
+  #answered(): void {
+    this.#failures = 0
+    this.#worked = true
+  }
+
+  #down(reason: unknown): void {
+    const error = reason instanceof Error ? reason : this.#gone()
+    const code = codeOf(reason)
+    if (code === 'PEER_GONE' && this.#interests.size === 0 && this.outstandingPieces === 0) return
+    const strike = code === 'MESSAGE_MALFORMED' || code === 'MESSAGE_TOO_LARGE' || code === 'CLAIM_INVALID'
+    this.#failures = strike ? Math.max(STRIKE_FAILURES, this.#failures + 1) : this.#failures + 1
+    if (strike) this.#worked = false
+    this.#retryAt = this.#parts.now() + Math.min(RETRY_MAX_MS, RETRY_START_MS * 2 ** (this.#failures - 1))
+    this.#parts.log[strike ? 'warn' : 'debug']({ peerId: this.peer.id, code }, `lost a neighbour: ${error.message}`)
+    this.#unwanted.clear()
+    this.abort(error)
+    for (const interest of [...this.#interests.values()]) interest.become('failed')
+  }
+
+  #gone(): ShoalError {
+    return new ShoalError('PEER_GONE', `no link to ${this.peer.id}`)
+  }
+}
+
+const CODE_OF: Record<'lacks' | 'busy' | 'refused' | 'too-large', ErrorCode> = {
+  lacks: 'PEER_LACKS_PIECE',
+  busy: 'PEER_BUSY',
+  refused: 'PEER_REFUSED',
+  'too-large': 'PEER_LACKS_PIECE',
+}
+
+/** The promise's outcome, or the signal's reason if that comes first. Leaves no listener behind. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = () => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([promise, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
