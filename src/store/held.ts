@@ -1,3 +1,4 @@
+import { hash as hashOf } from 'node:crypto'
 import { Bitfield } from '../../protocols/bitfield.ts'
 import type { Digest } from '../../protocols/digest.ts'
 import { ShoalError } from '../../protocols/error.ts'
@@ -32,8 +33,10 @@ export class Held {
     this.geometry = geometry
     this.storedAt = storedAt
     this.have = new Bitfield(geometry.pieces)
-    this.flags = new Uint8Array(new SharedArrayBuffer(geometry.pieces))
-    this.hashTable = new Uint8Array(new SharedArrayBuffer(geometry.pieces * HASH_BYTES))
+    // Only the running digest of several pieces needs to share them, and plain memory is cheaper.
+    const Memory = geometry.pieces > 1 ? SharedArrayBuffer : ArrayBuffer
+    this.flags = new Uint8Array(new Memory(geometry.pieces))
+    this.hashTable = new Uint8Array(new Memory(geometry.pieces * HASH_BYTES))
   }
 
   get complete(): boolean {
@@ -65,6 +68,17 @@ export class Held {
     return Array.from({ length: Math.max(0, last - first) }, (_, i) => this.hash(first + i))
   }
 
+  /** The hash of a piece of a verified blob, held or not. */
+  learn(index: number, hash: Uint8Array): void {
+    this.hashTable.set(hash, index * HASH_BYTES)
+  }
+
+  /** Whether the hash of each piece is known. */
+  get knowsAll(): boolean {
+    for (let i = 0; i < this.geometry.pieces; i++) if (this.#known(i) === undefined) return false
+    return true
+  }
+
   add(index: number, hash: Uint8Array, flag: typeof HELD | typeof SUSPECT = HELD): void {
     if (!this.have.add(index)) return
     this.hashTable.set(hash, index * HASH_BYTES)
@@ -88,6 +102,11 @@ export class Held {
     if (!this.isSuspect(index)) return
     this.flags[index] = HELD
     this.#suspects--
+  }
+
+  /** Whether these bytes are all of the blob. Hashes on the calling thread: for small blobs. */
+  isWhole(bytes: Uint8Array): boolean {
+    return bytes.length === this.geometry.size && hashOf(this.digest.algorithm, bytes, 'hex') === this.digest.hex
   }
 
   info(): BlobInfo {

@@ -86,6 +86,10 @@ class MemoryBlob implements StoredBlob {
     return this.entry.held.complete
   }
 
+  get storedAt() {
+    return this.entry.held.storedAt
+  }
+
   async readVerified(index: number, options: { signal: AbortSignal }): Promise<PieceBuffer> {
     options.signal.throwIfAborted()
     this.entry.held.checkHeld(index)
