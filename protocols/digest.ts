@@ -12,6 +12,14 @@ export const DIGEST_ALGORITHMS = {
   sha512: { bytes: 64, multihash: 0x13 },
 } as const
 
+/** The same table by multihash code, which is how the wire names an algorithm. */
+export const DIGEST_CODES: ReadonlyMap<number, { readonly algorithm: DigestAlgorithm; readonly bytes: number }> = new Map(
+  (Object.keys(DIGEST_ALGORITHMS) as DigestAlgorithm[]).map((algorithm) => {
+    const { multihash, bytes } = DIGEST_ALGORITHMS[algorithm]
+    return [multihash, { algorithm, bytes }]
+  }),
+)
+
 /** The name of a blob: `sha256:<64 hex>` or `sha512:<128 hex>`, lower case (OCI image spec, "Digests"). */
 export class Digest {
   readonly algorithm: DigestAlgorithm

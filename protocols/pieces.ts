@@ -18,6 +18,9 @@ export const MAX_BLOB_BYTES = 1024 * GiB
 /** The smallest piece size: a blob up to this is one piece, and its piece needs no piece list. */
 export const MIN_PIECE_BYTES = 256 * KiB
 
+/** The most pieces that any blob has. */
+export const MAX_PIECES = Math.max(...PIECE_SIZES.map((row) => row.upTo / row.pieceBytes))
+
 /** How a blob of some size divides into pieces. */
 export interface Geometry {
   readonly size: number
