@@ -96,7 +96,7 @@ export async function ingest<T>(
   if (expected !== undefined && !content.digest.equals(expected)) {
     throw new ShoalError('DIGEST_MISMATCH', `the content is ${content.digest}, not ${expected}`)
   }
-  return place(content)
+  return await place(content)
 }
 
 /** @returns the bytes when they are few; otherwise they are in the spool */
