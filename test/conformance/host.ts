@@ -495,11 +495,11 @@ function held(): number {
   return process.memoryUsage().arrayBuffers
 }
 
-function live(): { signal: AbortSignal } {
+export function live(): { signal: AbortSignal } {
   return { signal: AbortSignal.timeout(20_000) }
 }
 
-function withCode(...codes: string[]): (error: unknown) => true {
+export function withCode(...codes: string[]): (error: unknown) => true {
   return (error) => {
     assert.ok(codes.includes(String(codeOf(error))), String(error instanceof Error ? error.stack : error))
     return true
