@@ -4,7 +4,7 @@ import type { PieceHead } from '../../protocols/piece/codec.ts'
 import { PIECE_PROTOCOL } from '../../protocols/piece/limits.ts'
 import { geometryOf, pieceLength } from '../../protocols/pieces.ts'
 import type { SwarmMessage } from '../../protocols/swarm/codec.ts'
-import { SWARM_PROTOCOL } from '../../protocols/swarm/limits.ts'
+import { MAX_CLAIMS_PIECES, SWARM_PROTOCOL } from '../../protocols/swarm/limits.ts'
 import { codeOf, type ErrorCode, ShoalError } from '../errors.ts'
 import type { Host, PeerRef } from '../net/host.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -155,7 +155,7 @@ export class Link {
     signal.throwIfAborted()
     if (interest.state === 'failed') throw this.#gone()
     const inquirer = this.#control.session ?? (await unlessAborted(this.#control.get(), signal))
-    const claims = await unlessAborted(inquirer.claims(interest.digest, first, count), signal)
+    const claims = await unlessAborted(inquirer.claims(interest.digest, first, Math.min(count, MAX_CLAIMS_PIECES)), signal)
     const useful = claims.filter((claim) => claim.first < first + count && claim.first + claim.hashes.length > first)
     const right = await unlessAborted(Promise.all(claims.map((claim) => this.#believable(claim, interest.digest))), signal)
     if (right.every(Boolean)) return useful
