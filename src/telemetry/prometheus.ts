@@ -17,8 +17,7 @@ export interface Prometheus extends Metrics {
 export function createPrometheus(gauges: Gauges): Prometheus {
   const registers = [new Registry()]
   const [registry] = registers as [Registry]
-  // a sample each 10 ms, the default, would by itself cost an idle node a visible share of a core
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 50 })
+  collectDefaultMetrics({ register: registry })
 
   function counter<L extends string>(
     name: string,
