@@ -23,7 +23,8 @@ export function createMemoryDiscovery(
   const stale = new Set<string>()
   const member: Member = { peer, label, load: 0, version: 'memory', roles: [], heardAt: performance.now() }
   shared.members.set(peer.id, member)
-  const others = () => [...shared.members.values()].filter((m) => m.peer.id !== peer.id)
+  let open = true
+  const others = () => [...shared.members.values()].filter((m) => open && m.peer.id !== peer.id)
   const members = () => others().filter((m) => zoneName(m.label) === zoneName(label))
   const withdraw = (digest: Digest) => void shared.holders.get(String(digest))?.delete(peer.id)
 
@@ -41,6 +42,7 @@ export function createMemoryDiscovery(
       }
     },
     announce: (digest) => {
+      if (!open) return
       const holders = shared.holders.get(String(digest)) ?? new Set()
       shared.holders.set(String(digest), holders.add(peer.id))
     },
@@ -48,6 +50,7 @@ export function createMemoryDiscovery(
     forget: (digest, peerId) => void stale.add(`${digest} ${peerId}`),
     members,
     [Symbol.asyncDispose]: async () => {
+      open = false
       shared.members.delete(peer.id)
       for (const holders of shared.holders.values()) holders.delete(peer.id)
     },

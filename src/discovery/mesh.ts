@@ -125,11 +125,14 @@ class Mesh implements Discovery {
     // The DHT is asked before what is known is given: a slow consumer does not delay it.
     const first = providers?.next()
     first?.catch(() => {})
-    yield* this.#known(digest)
-    if (providers === undefined) return
-    for (let next = await first; next?.done === false; next = await providers.next()) {
-      const peer = next.value
-      yield { peer, reason: 'holder', source: 'dht', label: this.#view.labelOf(peer.id) }
+    try {
+      yield* this.#known(digest)
+      for (let next = await first; next?.done === false; next = await providers?.next()) {
+        const peer = next.value
+        yield { peer, reason: 'holder', source: 'dht', label: this.#view.labelOf(peer.id) }
+      }
+    } finally {
+      providers?.return().catch(() => {})
     }
   }
 

@@ -27,11 +27,13 @@ export function chooseNeighbours(members: readonly PeerRef[], salt: string): rea
     .map(({ peer }) => peer)
 }
 
-/** FNV-1a: spreads ids; the salt is what keeps others from choosing their place. */
+/** FNV-1a with murmur3's last mixing: spreads ids; the salt is what keeps others from choosing their place. */
 function weigh(text: string): number {
   let sum = 0x811c9dc5
   for (let i = 0; i < text.length; i++) sum = Math.imul(sum ^ text.charCodeAt(i), 0x01000193)
-  return sum >>> 0
+  sum = Math.imul(sum ^ (sum >>> 16), 0x85ebca6b)
+  sum = Math.imul(sum ^ (sum >>> 13), 0xc2b2ae35)
+  return (sum ^ (sum >>> 16)) >>> 0
 }
 
 interface Dialing {

@@ -1,4 +1,10 @@
-const LIMITS = Object.freeze({ maxPairs: 10_000, forMs: 10 * 60_000 })
+export interface StaleLimits {
+  readonly maxPairs: number
+  /** How long a pair is remembered. */
+  readonly forMs: number
+}
+
+const LIMITS: StaleLimits = Object.freeze({ maxPairs: 10_000, forMs: 10 * 60_000 })
 
 interface Pair {
   until: number
@@ -8,11 +14,11 @@ interface Pair {
 
 /** Peers that turned out not to hold a blob that they were said to hold. */
 export class StalePairs {
-  readonly #limits: { readonly maxPairs: number; readonly forMs: number }
+  readonly #limits: StaleLimits
   /** Oldest first. */
   readonly #pairs = new Map<string, Pair>()
 
-  constructor(limits: Partial<typeof LIMITS> = {}) {
+  constructor(limits: Partial<StaleLimits> = {}) {
     this.#limits = { ...LIMITS, ...limits }
   }
 

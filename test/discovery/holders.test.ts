@@ -41,7 +41,7 @@ describe('who holds what', () => {
 
   it('does not believe that one peer holds everything', () => {
     const holders = new Holders(seeded(4), { maxDigests: 100, maxClaims: 25 })
-    for (let i = 0; i < 50; i++) holders.add(`honest ${i}`, 'a' + (i % 5))
+    for (let i = 0; i < 50; i++) holders.add(`honest ${i}`, `a${i % 5}`)
     for (let i = 0; i < 1_000; i++) holders.add(`made up ${i}`, 'liar')
     for (let i = 0; i < 50; i++) assert.equal(holders.find(`honest ${i}`).length, 1)
     assert.equal(holders.size, 75)

@@ -1,0 +1,82 @@
+/** Nodes on a network in memory and on a clock that the test turns. */
+import type { TestContext } from 'node:test'
+import { type Digest, digestOf } from '../../protocols/digest.ts'
+import { parseZone } from '../../protocols/zone.ts'
+import type { Candidate, Discovery } from '../../src/discovery/discovery.ts'
+import { openDiscovery } from '../../src/discovery/mesh.ts'
+import type { Host } from '../../src/net/host.ts'
+import { createMemoryNetwork, type MemoryNetwork } from '../../src/net/memory.ts'
+import { SILENT } from '../../src/telemetry/log.ts'
+import { seeded, VirtualClock } from './virtual-clock.ts'
+
+export const live = () => ({ signal: new AbortController().signal })
+
+export function blob(name: string | number): Digest {
+  return digestOf(Buffer.from(`blob ${name}`))
+}
+
+export async function* each<T>(items: Iterable<T>): AsyncIterable<T> {
+  yield* items
+}
+
+export interface JoinOptions {
+  readonly id?: string
+  readonly topics?: boolean
+  readonly routing?: boolean
+  readonly zone?: string
+  readonly held?: Iterable<Digest>
+  readonly startedAt?: number
+  readonly host?: Host
+}
+
+export class Meadow {
+  readonly network: MemoryNetwork = createMemoryNetwork()
+  readonly clock = new VirtualClock()
+  readonly #t: TestContext
+  #made = 0
+
+  constructor(t: TestContext) {
+    this.#t = t
+  }
+
+  host(options: JoinOptions = {}): Host {
+    const { id, topics = true, routing = true } = options
+    const host = this.network.host({ ...(id === undefined ? {} : { id }), topics, routing })
+    this.#t.after(() => host[Symbol.asyncDispose]())
+    return host
+  }
+
+  async join(options: JoinOptions = {}): Promise<{ host: Host; discovery: Discovery }> {
+    const host = options.host ?? this.host(options)
+    const discovery = await openDiscovery({
+      host,
+      label: parseZone(options.zone ?? 'eu/a'),
+      roles: [],
+      version: '0.0.0-test',
+      load: () => 0,
+      heldDigests: () => each(options.held ?? []),
+      log: SILENT,
+      clock: this.clock,
+      random: seeded(++this.#made),
+      startedAt: options.startedAt ?? 1_000,
+    })
+    this.#t.after(() => discovery[Symbol.asyncDispose]())
+    return { host, discovery }
+  }
+}
+
+export async function connect(a: Host, b: Host): Promise<void> {
+  await a.connect({ id: b.peerId, addresses: b.addresses() }, live())
+}
+
+export async function collect(discovery: Discovery, digest: Digest, options = live()): Promise<Candidate[]> {
+  const found: Candidate[] = []
+  for await (const candidate of discovery.find(digest, options)) found.push(candidate)
+  return found
+}
+
+/** Ids of those that are said to hold the whole. */
+export async function holdersOf(discovery: Discovery, digest: Digest): Promise<string[]> {
+  const found = await collect(discovery, digest)
+  return found.filter(({ reason }) => reason === 'holder').map(({ peer }) => peer.id)
+}
