@@ -10,7 +10,9 @@ export function browserRefusal(headers: IncomingHttpHeaders, listensOnLoopback: 
   if (headers.origin !== undefined && headers.origin !== `http://${host}`) return 'requests of web pages are not answered'
   const site = headers['sec-fetch-site']
   if (site !== undefined && site !== 'same-origin' && site !== 'none') return 'requests of web pages are not answered'
-  if (listensOnLoopback && !isLocalHost(host)) return 'this listener is not known by that name: use its address or localhost'
+  // browsers always say Host
+  if (listensOnLoopback && host !== '' && !isLocalHost(host))
+    return 'this listener is not known by that name: use its address or localhost'
   return undefined
 }
 

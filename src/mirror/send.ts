@@ -66,7 +66,8 @@ async function sendSlice(response: ServerResponse, answer: Answer, slice: Slice,
       metrics.served('client', bytes)
     })
   } catch (error) {
-    if (response.headersSent && !signal.aborted) cuts.cut(slice.digest, slice.start, slice.start + sent)
+    if (response.headersSent && !signal.aborted && !(error instanceof ClientGone))
+      cuts.cut(slice.digest, slice.start, slice.start + sent)
     throw error
   }
 }

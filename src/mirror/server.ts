@@ -28,6 +28,7 @@ export class HttpServer {
     })
     this.#server.maxConnections = MAX_CONNECTIONS
     const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+      if (request.httpVersionMajor < 1) return refuseGarbage(request.socket, BAD_REQUEST)
       const served = serve(request, response, this.#closing).finally(() => {
         this.#serving.delete(served)
         if (this.#closing) setImmediate(() => this.#server.closeIdleConnections())
@@ -64,6 +65,7 @@ export class HttpServer {
   }
 }
 
+const BAD_REQUEST = '400 Bad Request'
 const GARBAGE: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
@@ -72,10 +74,10 @@ const GARBAGE: Readonly<Record<string, string>> = {
 /** A TLS hello among others: clients that try TLS first recognise a plain HTTP answer. */
 function answerGarbage(error: NodeJS.ErrnoException, socket: Socket): void {
   const midAnswer = '_httpMessage' in socket && socket._httpMessage != null
-  if (error.code === 'ECONNRESET' || !socket.writable || midAnswer) {
-    socket.destroy()
-    return
-  }
-  const status = GARBAGE[error.code ?? ''] ?? '400 Bad Request'
+  if (error.code === 'ECONNRESET' || !socket.writable || midAnswer) socket.destroy()
+  else refuseGarbage(socket, GARBAGE[error.code ?? ''] ?? BAD_REQUEST)
+}
+
+function refuseGarbage(socket: Socket, status: string): void {
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy())
 }

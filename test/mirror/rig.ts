@@ -50,7 +50,7 @@ export async function rig(t: TestContext, options: Partial<MirrorOptions> = {}):
     const socket = connect(port, '127.0.0.1')
     sockets.push(socket)
     socket.on('error', () => {})
-    await new Promise<void>((resolve) => socket.once('connect', resolve))
+    await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject))
     return socket
   }
   return { node, mirror, port, get, head: (path, headers = {}) => get(path, headers, 'HEAD'), dial }
