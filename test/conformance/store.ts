@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHash, hash } from 'node:crypto'
+import { createCipheriv, hash } from 'node:crypto'
 import { describe, it, type TestContext } from 'node:test'
 import { type Digest, digestOf } from '../../protocols/digest.ts'
 import type { ErrorCode } from '../../protocols/error.ts'
@@ -22,8 +22,8 @@ export interface Content {
 
 /** Bytes that differ for each seed and at each place, with all that there is to know about them. */
 export function content(size: number, seed: number, algorithm: 'sha256' | 'sha512' = 'sha256'): Content {
-  const bytes = Buffer.alloc(size)
-  for (let at = 0, i = 0; at < size; at += 32, i++) createHash('sha256').update(`${seed}/${i}`).digest().copy(bytes, at)
+  const key = hash('sha256', `content ${seed}`, 'buffer')
+  const bytes = createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(size))
   const geometry = geometryOf(size)
   const pieces = Array.from({ length: geometry.pieces }, (_, i) =>
     bytes.subarray(i * geometry.pieceBytes, i * geometry.pieceBytes + pieceLength(geometry, i)),
@@ -52,19 +52,19 @@ export async function putAll(writer: BlobWriter, from: Content, order?: readonly
   for (const i of order ?? from.pieces.keys()) await writer.put(i, from.pieces[i] as Uint8Array, from.hashes[i])
 }
 
-async function store(blob: Content, into: Store): Promise<void> {
+export async function keep(blob: Content, into: Store): Promise<void> {
   await using writer = await into.write(blob.digest, blob.bytes.length)
   await putAll(writer, blob)
   await writer.commit({})
 }
 
-async function listed(s: Store): Promise<BlobInfo[]> {
+export async function listed(s: Store): Promise<BlobInfo[]> {
   const infos: BlobInfo[] = []
   for await (const info of s.list()) infos.push(info)
   return infos
 }
 
-async function* stream(bytes: Uint8Array, chunkBytes: number): AsyncIterable<Uint8Array> {
+export async function* stream(bytes: Uint8Array, chunkBytes: number): AsyncIterable<Uint8Array> {
   for (let at = 0; at < bytes.length; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes)
 }
 
@@ -205,7 +205,7 @@ function writing(open: OpenStore): void {
       await using wrong = await s.write(c.digest, 2000 * KiB)
       await wrong.put(0, c.pieces[0] as Uint8Array, undefined)
     }
-    await store(c, s)
+    await keep(c, s)
     await assert.rejects(s.write(c.digest, 2000 * KiB), withCode('STORE_FAILED'))
     assert.deepEqual(await s.usage(), { blobs: 1, bytes: c.bytes.length })
   })
@@ -295,7 +295,7 @@ function committing(open: OpenStore): void {
     const s = await open(t, {})
     const c = content(600 * KiB, 15)
     const lie = content(256 * KiB, 16)
-    await store(c, s)
+    await keep(c, s)
     await using writer = await s.write(c.digest, c.bytes.length)
     assert.equal(writer.complete, true)
     await writer.drop([1])
@@ -329,15 +329,15 @@ function handles(open: OpenStore): void {
     it(`lets open handles of ${size} bytes go on when the blob is deleted`, async (t) => {
       const s = await open(t, {})
       const c = content(size, 21)
-      await store(c, s)
+      await keep(c, s)
       await using blob = await s.open(c.digest)
       assert.equal(await s.delete(c.digest), true)
       assert.equal(await s.delete(c.digest), false)
       assert.equal(await s.open(c.digest), undefined)
       assert.deepEqual(await s.usage(), { blobs: 0, bytes: 0 })
-      await store(content(size, 22), s)
+      await keep(content(size, 22), s)
       assert.deepEqual(await readAll(blob as StoredBlob), c.bytes)
-      await store(c, s)
+      await keep(c, s)
       await using again = await s.open(c.digest)
       assert.deepEqual(await readAll(again as StoredBlob), c.bytes)
       assert.deepEqual(await readAll(blob as StoredBlob), c.bytes)
@@ -356,14 +356,14 @@ function handles(open: OpenStore): void {
       }
       assert.equal(await s.open(c.digest), undefined)
       assert.deepEqual(await s.usage(), { blobs: 0, bytes: 0 })
-      await store(c, s)
+      await keep(c, s)
     })
   }
 
   it('stops before it starts when the signal says so', async (t) => {
     const s = await open(t, {})
     const c = content(600 * KiB, 24)
-    await store(c, s)
+    await keep(c, s)
     await using writer = await s.write(c.digest, c.bytes.length)
     const aborted = AbortSignal.abort(new Error('enough'))
     await assert.rejects(writer.readVerified(0, { signal: aborted }), /enough/)
@@ -443,8 +443,8 @@ function books(open: OpenStore): void {
     const small = content(1000, 40)
     const big = content(600 * KiB, 41)
     const partial = content(700 * KiB, 42)
-    await store(small, s)
-    await store(big, s)
+    await keep(small, s)
+    await keep(big, s)
     await using writer = await s.write(partial.digest, partial.bytes.length)
     await putAll(writer, partial, [1])
     const before = Date.now() + 1
@@ -467,7 +467,7 @@ function books(open: OpenStore): void {
   it('keeps what is known about a blob', async (t) => {
     const s = await open(t, {})
     const c = content(600 * KiB, 43)
-    await store(c, s)
+    await keep(c, s)
     await using blob = await s.open(c.digest)
     const meta = { mediaType: 'a/b', restrictedTo: ['docker.io/me/private'] }
     await s.setMeta(c.digest, meta)
