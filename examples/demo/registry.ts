@@ -31,6 +31,8 @@ export interface RegistryExchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly answer: RegistryAnswer
+  /** The body as it would be without a `Range`. */
+  whole(): Iterable<Uint8Array> | AsyncIterable<Uint8Array>
   readonly entry: RegistryRequest
 }
 
@@ -82,8 +84,9 @@ export async function openRegistry(options: RegistryOptions = {}): Promise<Regis
     requests.push(entry)
     options.onRequest?.(entry)
     const answer = answerFor(repositories, entry)
+    const whole = () => answerFor(repositories, { ...entry, range: undefined }).body
     // A client that goes away in the middle is an everyday event.
-    send({ request, response, answer, entry }).catch(() => response.destroy())
+    send({ request, response, answer, whole, entry }).catch(() => response.destroy())
   })
   server.keepAliveTimeout = 120_000
   await new Promise<void>((resolve, reject) => {

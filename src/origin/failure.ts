@@ -40,12 +40,12 @@ const CUT = new Set(['HPE_INVALID_EOF_STATE', 'HPE_CLOSED_CONNECTION', 'UND_ERR_
 export function transportFailure(cause: unknown, where: string): ShoalError {
   const ours = [cause, (cause as { cause?: unknown } | undefined)?.cause].find((error) => error instanceof ShoalError)
   if (ours !== undefined) return ours as ShoalError
-  const { code = '', message = '' } = cause as { code?: string; message?: string }
+  const { code = '', message = '', name = '' } = cause as { code?: string; message?: string; name?: string }
   const fail = (ours: ErrorCode, what: string) =>
     new ShoalError(ours, `${where} ${what}`, { cause, detail: { reason: code === '' ? message : code } })
   if (TIMEOUTS.has(code)) return fail('ORIGIN_TIMEOUT', 'made no progress in time')
   if (CLOSED.has(code)) return new ShoalError('NODE_CLOSED', 'the node is stopping', { cause })
-  const broken = code.startsWith('HPE_') || code.startsWith('UND_ERR_HEADERS_OVERFLOW')
+  const broken = name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW'
   if (broken && !CUT.has(code)) return fail('ORIGIN_PROTOCOL', 'does not speak HTTP as it should')
   return fail('ORIGIN_UNREACHABLE', `could not be reached or cut the connection (${code === '' ? message : code})`)
 }

@@ -1,5 +1,7 @@
+export type OriginTimeouts = Readonly<Record<'connectTimeoutMs' | 'headerTimeoutMs' | 'progressTimeoutMs', number>>
+
 /** How long the origin may take, and how much it may make us hold. */
-export const ORIGIN_DEFAULTS = Object.freeze({
+export const ORIGIN_DEFAULTS: OriginTimeouts & Readonly<Record<'socketsPerHost' | 'maxRedirects', number>> = Object.freeze({
   /** To a connected socket, TLS included. */
   connectTimeoutMs: 5_000,
   /** From the request on the wire to the last byte of its headers. */
@@ -10,8 +12,6 @@ export const ORIGIN_DEFAULTS = Object.freeze({
   socketsPerHost: 32,
   maxRedirects: 10,
 })
-
-export type OriginTimeouts = Pick<typeof ORIGIN_DEFAULTS, 'connectTimeoutMs' | 'headerTimeoutMs' | 'progressTimeoutMs'>
 
 /** What clients and registries agree a manifest can be (distribution spec: "at least 4 MiB"). */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024
