@@ -51,6 +51,14 @@ it('gossip reaches every one of 14 hosts behind one IP address', { timeout: 60_0
   await until('five more are everywhere', () => [200, 201, 202, 203, 204].every(everywhere))
 })
 
+it('takes in 20 hosts that come at once from one address', async (t) => {
+  const hub = await opened(t, { dht: false })
+  const hosts = await Promise.all(Array.from({ length: 20 }, () => opened(t, { dht: false, gossip: false })))
+  await Promise.all(hosts.map((host) => host.connect(refer(hub), live())))
+  for (const host of hosts) assert.ok(host.isConnected(hub.peerId))
+  await until('the hub knows them all', () => hub.peers().length === 20)
+})
+
 it('finds a provider although a server fails because of another that is gone', async (t) => {
   const [finder, provider, ghost] = [await opened(t), await opened(t), await opened(t)]
   // A server as libp2p sets it up by default would be an hour later: it has forgotten the addresses.
