@@ -74,7 +74,11 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   const shared = options.shared ?? false
   await using stack = new AsyncDisposableStack()
 
-  const store = stack.use(await openStore(options.dataDir, log))
+  const metrics = createPrometheus({
+    connectedPeers: () => host.peers().length,
+    storedBytes: async () => (await store.usage()).bytes,
+  })
+  const store = stack.use(await openStore(options.dataDir, { log, metrics }))
   const { dataDir } = options
   const host = stack.use(
     await openLibp2pHost({
@@ -89,10 +93,6 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       log,
     }),
   )
-  const metrics = createPrometheus({
-    connectedPeers: () => host.peers().length,
-    storedBytes: async () => (await store.usage()).bytes,
-  })
   const bans = new Bans(host, log)
   const library = createLibrary({ host, store, shared, incoming: (digest) => downloads.incoming(digest) })
   const transfer = stack.use(await openTransfer({ host, library, metrics, log }))
@@ -139,8 +139,10 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   }
 }
 
-function openStore(dataDir: string | undefined, log: Log): Promise<Store> {
-  return dataDir === undefined ? Promise.resolve(createMemoryStore()) : openDiskStore({ path: join(dataDir, 'store'), log })
+function openStore(dataDir: string | undefined, telemetry: { log: Log; metrics: Prometheus }): Promise<Store> {
+  return dataDir === undefined
+    ? Promise.resolve(createMemoryStore())
+    : openDiskStore({ path: join(dataDir, 'store'), ...telemetry })
 }
 
 /** Blobs that peers may be told of: whole, and not fetched with somebody's credentials. */

@@ -24,7 +24,16 @@ export class NodeDownloads implements Downloads {
   ): Promise<OpenBlob> {
     if (this.#closed) throw new ShoalError('NODE_CLOSED', 'the node is closing')
     options.signal.throwIfAborted()
-    const heal = async () => this.#join(digest, options.origin, options.meta ?? {})
+    const heal = async (signal: AbortSignal) => {
+      const session = this.#join(digest, options.origin, options.meta ?? {})
+      try {
+        await session.geometry(signal)
+        return session
+      } catch (error) {
+        session.letGo()
+        throw error
+      }
+    }
     const running = this.#running(digest)
     if (running === undefined) {
       const stored = await this.#parts.store.open(digest)

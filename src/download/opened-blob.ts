@@ -22,13 +22,13 @@ export class OpenedBlob implements OpenBlob {
   readonly digest: Digest
   readonly #geometry: Geometry
   readonly #backing: Backing
-  readonly #heal: () => Promise<Session>
+  readonly #heal: (signal: AbortSignal) => Promise<Session>
   readonly #readings = new Map<object, Reading>()
   #joining: Promise<Session> | undefined
   #closed = false
 
   /** @param heal joins a download that brings in what the store has lost */
-  constructor(digest: Digest, geometry: Geometry, backing: Backing, heal: () => Promise<Session>) {
+  constructor(digest: Digest, geometry: Geometry, backing: Backing, heal: (signal: AbortSignal) => Promise<Session>) {
     this.digest = digest
     this.#geometry = geometry
     this.#backing = backing
@@ -88,7 +88,7 @@ export class OpenedBlob implements OpenBlob {
 
   async whole({ signal }: { signal: AbortSignal }): Promise<void> {
     if (this.#backing.session === undefined && this.#backing.stored?.complete) return
-    const session = this.#backing.session ?? (await this.#joinSession())
+    const session = this.#backing.session ?? (await this.#joinSession(signal))
     const reader = {}
     this.#demand(reader, 0, Math.max(0, this.#geometry.pieces - 1))
     try {
@@ -116,14 +116,17 @@ export class OpenedBlob implements OpenBlob {
         const code = codeOf(error)
         const lost = code === 'STORE_CORRUPT' || (code === 'BLOB_UNKNOWN' && this.#backing.session === undefined)
         if (!lost || heals >= MAX_HEALS) throw error
-        await this.#joinSession()
+        await this.#joinSession(signal)
         this.#demand(reader, index, last)
       }
     }
   }
 
-  async #joinSession(): Promise<Session> {
-    this.#joining ??= this.#heal()
+  async #joinSession(signal: AbortSignal): Promise<Session> {
+    this.#joining ??= this.#heal(signal).catch((error: unknown) => {
+      this.#joining = undefined
+      throw error
+    })
     this.#backing.session = await this.#joining
     return this.#backing.session
   }
