@@ -64,6 +64,8 @@ export class ZoneGossip implements Sink, Disposable {
   constructor(options: ZoneGossipOptions) {
     this.#options = options
     this.#topic = zoneTopic(options.self.label)
+    // What can't be said fails here, at its caller, and not at every beacon.
+    encodeZoneMessage(this.#describeSelf())
     // What is accepted is taken in at once: a message is judged exactly once.
     options.topics.subscribe(
       this.#topic,
@@ -159,21 +161,24 @@ export class ZoneGossip implements Sink, Disposable {
   }
 
   #sendBeacon(): void {
-    const { clock, self, view, random } = this.#options
-    const { label, roles, version, startedAt } = self
-    const load = Math.min(255, Math.max(0, Math.round(self.load())))
+    const { clock, view, random } = this.#options
     this.#beaconAt = clock.now()
-    this.#publish({
+    void this.#publish(this.#describeSelf())
+    this.#scheduleBeacon(jittered(view.intervalMs(this.#beaconAt), random))
+  }
+
+  #describeSelf(): Beacon {
+    const { label, roles, version, startedAt, load } = this.#options.self
+    return {
       type: 'beacon',
       label,
       addresses: this.#addresses(),
       roles,
-      load,
+      load: Math.min(255, Math.max(0, Math.round(load()) || 0)),
       version,
       startedAt,
       sequence: this.#sequence++,
-    })
-    this.#scheduleBeacon(jittered(view.intervalMs(this.#beaconAt), random))
+    }
   }
 
   /** Newcomers came: everybody says again who they are and what they hold, at different times. */
@@ -206,16 +211,18 @@ export class ZoneGossip implements Sink, Disposable {
     const batch = this.#book.take(MAX_NEWS_DIGESTS)
     if (batch === undefined) return
     this.#newsAt = this.#options.clock.now()
-    this.#publish({ type: 'news', addresses: this.#addresses(), ...batch })
+    void this.#publish({ type: 'news', addresses: this.#addresses(), ...batch })
     this.#waiters.wake()
     this.#scheduleNews()
   }
 
-  #publish(message: ZoneMessage): void {
+  async #publish(message: ZoneMessage): Promise<void> {
     const { topics, log } = this.#options
-    topics.publish(this.#topic, encodeZoneMessage(message)).catch((error: unknown) => {
+    try {
+      await topics.publish(this.#topic, encodeZoneMessage(message))
+    } catch (error) {
       log.debug({ type: message.type, err: error }, 'a zone message was not sent')
-    })
+    }
   }
 
   #addresses(): readonly string[] {

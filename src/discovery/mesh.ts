@@ -144,9 +144,9 @@ class Mesh implements Discovery {
       const peer = this.#view.peer(id)
       if (peer !== undefined) yield { peer, reason: 'holder', source: 'gossip', label: this.#view.labelOf(id) }
     }
-    const members = this.#view.members()
-    const near = members.filter(({ peer }) => host.isConnected(peer.id))
-    const far = members.filter(({ peer }) => !host.isConnected(peer.id))
+    const near: Member[] = []
+    const far: Member[] = []
+    for (const member of this.#view.members()) (host.isConnected(member.peer.id) ? near : far).push(member)
     const offered = [...sample(near, MAX_MEMBERS_OFFERED, random), ...sample(far, MAX_MEMBERS_OFFERED, random)]
     for (const { peer, label } of offered.slice(0, MAX_MEMBERS_OFFERED)) yield { peer, reason: 'member', source: 'zone', label }
   }

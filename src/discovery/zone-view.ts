@@ -47,6 +47,8 @@ export class ZoneView {
   readonly #maxMembers: number
   readonly #entries = new Map<string, Entry>()
   readonly #heard = new RateMeter()
+  /** What `members` gave last, while it is true. */
+  #members: readonly Member[] | undefined
 
   constructor(options: ZoneViewOptions) {
     this.#self = options.self
@@ -95,6 +97,7 @@ export class ZoneView {
       if (Math.max(entry.expiresAt, entry.heardAt + patienceMs) <= now) gone.add(id)
     }
     for (const id of gone) this.#entries.delete(id)
+    if (gone.size > 0) this.#members = undefined
     return gone
   }
 
@@ -108,13 +111,8 @@ export class ZoneView {
 
   /** Those whose beacon was heard. */
   members(): readonly Member[] {
-    const members: Member[] = []
-    for (const { peer, beacon, heardAt } of this.#entries.values()) {
-      if (beacon === undefined) continue
-      const { label, load, version, roles } = beacon
-      members.push({ peer, label, load, version, roles, heardAt })
-    }
-    return members
+    this.#members ??= [...this.#entries.values()].flatMap(describe)
+    return this.#members
   }
 
   #limits(now: number) {
@@ -144,7 +142,14 @@ export class ZoneView {
     entry.heardAt = now
     entry.expiresAt = now + expiryMs(this.intervalMs(now))
     this.#heard.count(now)
+    this.#members = undefined
   }
+}
+
+function describe({ peer, beacon, heardAt }: Entry): Member[] {
+  if (beacon === undefined) return []
+  const { label, load, version, roles } = beacon
+  return [{ peer, label, load, version, roles, heardAt }]
 }
 
 function isNewer(beacon: Beacon, last: Beacon): boolean {

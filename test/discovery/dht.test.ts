@@ -91,20 +91,36 @@ describe('both together', () => {
   })
 })
 
-/** Records over a routing that the test answers for. */
+type PeerListener = Parameters<Host['onPeer']>[0]
+
+/** Records over a routing that the test answers for; `connected` says whether there is a peer. */
 function records(routing: Partial<Routing>, hasPlenty: (digest: string) => boolean = () => false) {
   const clock = new VirtualClock()
-  const peers = [{}] as unknown as ReturnType<Host['peers']>
+  let peers = [{}] as unknown as ReturnType<Host['peers']>
+  let tell: PeerListener = () => {}
+  let onlines = 0
+  const connected = (is: boolean) => {
+    peers = (is ? [{}] : []) as unknown as ReturnType<Host['peers']>
+    tell({ type: is ? 'connect' : 'disconnect', peer: { id: 'other', addresses: [] } })
+  }
   const dht = new DhtRecords({
-    host: { peers: () => peers, onPeer: () => () => {} },
+    host: {
+      peers: () => peers,
+      onPeer: (listener) => {
+        tell = listener
+        return () => {}
+      },
+    },
     routing: { provide: async () => {}, cancel: async () => {}, find: async function* () {}, ...routing },
     hasPlenty,
-    onOnline: () => {},
+    onOnline: () => {
+      onlines++
+    },
     clock,
     random: seeded(7),
     log: SILENT,
   })
-  return { clock, dht }
+  return { clock, dht, connected, onlines: () => onlines }
 }
 
 describe('records in the DHT', () => {
@@ -156,6 +172,26 @@ describe('records in the DHT', () => {
     for (let i = 0; i < 200; i++) dht.offer(blob(i))
     await clock.advance(60_000)
     assert.ok(made.length > 0 && made.length < 30, `${made.length} of 200`)
+    await dht[Symbol.asyncDispose]()
+  })
+
+  it('are made anew after the node was cut off from everybody', async () => {
+    const made: string[] = []
+    const { clock, dht, connected, onlines } = records({ provide: async (cid) => void made.push(cid.toString()) })
+    dht.offer(blob(1))
+    await clock.advance(2_000)
+    dht.offer(blob(1))
+    await clock.advance(2_000)
+    assert.equal(made.length, 1, 'a record that stands is not made again')
+    connected(false)
+    dht.offer(blob(2))
+    await clock.advance(60_000)
+    assert.equal(made.length, 1, 'nobody is there')
+    connected(true)
+    dht.offer(blob(1))
+    await clock.advance(2_000)
+    assert.equal(made.length, 3)
+    assert.equal(onlines(), 2)
     await dht[Symbol.asyncDispose]()
   })
 

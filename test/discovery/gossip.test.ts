@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { decodeZoneMessage, encodeZoneMessage, type ZoneMessage, zoneTopic } from '../../protocols/beacon/codec.ts'
 import { parseZone } from '../../protocols/zone.ts'
+import type { Discovery } from '../../src/discovery/discovery.ts'
 import type { Host, TopicMessage } from '../../src/net/host.ts'
 import { blob, collect, connect, holdersOf, Meadow } from './meadow.ts'
 
@@ -140,6 +141,26 @@ describe('gossip alone', () => {
     await meadow.clock.advance(60_000)
     const perSecond = heard.length / 60
     assert.ok(perSecond > 6 && perSecond < 10, `${perSecond} messages a second`)
+  })
+
+  it('stays within the budget when a zone starts at once and everybody comes to hold the same', async (t) => {
+    const meadow = new Meadow(t)
+    const heard = overhear(meadow.host())
+    const nodes = await Promise.all(Array.from({ length: 60 }, () => meadow.join(off)))
+    const perSecond: number[] = []
+    for (let second = 0; second < 20; second++) {
+      if (second > 8 && second < 13) for (const { discovery } of nodes) discovery.announce(blob(second))
+      await meadow.clock.advance(1_000)
+      perSecond.push(heard.splice(0).length)
+    }
+    assert.ok(Math.max(...perSecond) <= 150, `${perSecond}`)
+    assert.ok(perSecond.reduce((a, b) => a + b) / 20 <= 100, `${perSecond}`)
+    assert.equal((await holdersOf(nodes[7]?.discovery as Discovery, blob(12))).length, 32)
+  })
+
+  it('says at once when it can not say what it is told to say of itself', async (t) => {
+    const meadow = new Meadow(t)
+    await assert.rejects(meadow.join({ ...off, roles: ['not a role'] }), TypeError)
   })
 
   it('batches the news of a node that comes to hold much at once', async (t) => {

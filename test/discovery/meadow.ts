@@ -26,6 +26,7 @@ export interface JoinOptions {
   readonly zone?: string
   readonly held?: Iterable<Digest>
   readonly startedAt?: number
+  readonly roles?: readonly string[]
   readonly host?: Host
 }
 
@@ -51,7 +52,7 @@ export class Meadow {
     const discovery = await openDiscovery({
       host,
       label: parseZone(options.zone ?? 'eu/a'),
-      roles: [],
+      roles: options.roles ?? [],
       version: '0.0.0-test',
       load: () => 0,
       heldDigests: () => each(options.held ?? []),
