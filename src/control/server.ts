@@ -58,7 +58,7 @@ export async function openControl(options: ControlOptions): Promise<Control> {
     server.closeAllConnections()
     await closed
   }
-  log.info({ control: address }, 'control listening')
+  log.debug({ control: address }, 'control listening')
   return { address, close, [Symbol.asyncDispose]: close }
 }
 
