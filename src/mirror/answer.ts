@@ -8,8 +8,6 @@ export interface Slice {
   readonly start: number
   /** Exclusive. */
   readonly end: number
-  /** Of the whole blob. */
-  readonly size: number
   /** Send the headers before it is known whether the bytes can be had (cuts.ts says when and why). */
   readonly headersFirst: boolean
   open(): Promise<OpenBlob>

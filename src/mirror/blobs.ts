@@ -4,6 +4,7 @@ import type { OpenBlob } from '../download/download.ts'
 import { ShoalError } from '../errors.ts'
 import type { BlobMeta } from '../store/store.ts'
 import { type Answer, type AnswerHeaders, headAnswer, notModified, refusalAnswer, type Slice } from './answer.ts'
+import type { Answered } from './cuts.ts'
 import { refusal } from './oci-errors.ts'
 import { rangeStart, wantedRange } from './range.ts'
 import type { Asked, Serving } from './serving.ts'
@@ -16,7 +17,7 @@ export async function answerBlob(serving: Serving, asked: Asked, digest: Digest)
   if (asked.hasFallback && serving.cuts.refuses(digest, start)) {
     throw new ShoalError('BLOB_UNKNOWN', `${digest} was cut a moment ago: go on at the registry`)
   }
-  const known = serving.cuts.sizeOf(digest)
+  const known = serving.cuts.lately(digest)
   if (known !== undefined && start !== undefined && start > 0 && !asked.head) {
     return await laterPart(serving, asked, digest, range, known)
   }
@@ -33,12 +34,11 @@ async function laterPart(
   asked: Asked,
   digest: Digest,
   range: string | undefined,
-  size: number,
+  { size, meta }: Answered,
 ): Promise<Answer> {
-  const stored = await serving.backend.stat(digest)
-  await serving.require({ ...asked, kind: 'blob' }, digest, stored)
+  await serving.require({ ...asked, kind: 'blob' }, digest, { meta }, await serving.backend.stat(digest))
   const open = () => serving.open({ ...asked, kind: 'blob' }, digest)
-  return ranged(serving, asked, digest, { range, size, meta: stored?.meta, headersFirst: true, open })
+  return ranged(serving, asked, digest, { range, size, meta, headersFirst: true, open })
 }
 
 function answerOpen(serving: Serving, asked: Asked, digest: Digest, range: string | undefined, blob: OpenBlob): Answer {
@@ -52,7 +52,7 @@ function answerOpen(serving: Serving, asked: Asked, digest: Digest, range: strin
 interface Body extends Pick<Slice, 'open' | 'headersFirst'> {
   readonly range: string | undefined
   readonly size: number
-  readonly meta: BlobMeta | undefined
+  readonly meta: BlobMeta
 }
 
 function ranged(serving: Serving, asked: Asked, digest: Digest, { range, size, meta, headersFirst, open }: Body): Answer {
@@ -67,7 +67,7 @@ function ranged(serving: Serving, asked: Asked, digest: Digest, { range, size, m
     'content-length': end - start,
     ...(wanted === undefined ? {} : { 'content-range': contentRange(wanted, size) }),
   }
-  const body: Slice = { digest, start, end, size, headersFirst, open, mayGoOn: watch(serving, asked, digest) }
+  const body: Slice = { digest, start, end, headersFirst, open, mayGoOn: watch(serving, asked, digest) }
   return { status: wanted === undefined ? 200 : 206, headers, body }
 }
 

@@ -1,4 +1,5 @@
 import type { Digest } from '../../protocols/digest.ts'
+import type { BlobMeta } from '../store/store.ts'
 import { ExpiringMap } from './expiring-map.ts'
 
 /** Long enough for a client whose body was cut to come back, find 404, and go on at the registry. */
@@ -7,6 +8,12 @@ const HOLD_MS = 5_000
 const KNOWN_MS = 10 * 60_000
 const MAX_BLOBS = 4096
 const MAX_CUTS = 64
+
+/** A blob of which a part was answered. */
+export interface Answered {
+  readonly size: number
+  readonly meta: BlobMeta
+}
 
 interface Cut {
   readonly start: number
@@ -21,22 +28,22 @@ interface Cut {
  *   fails the whole pull. So once a part was answered, later parts get their headers at once, and a cut if need be.
  */
 export class Cuts {
-  readonly #sizes: ExpiringMap<number>
+  readonly #answered: ExpiringMap<Answered>
   readonly #cuts: ExpiringMap<readonly Cut[]>
 
   constructor(now: () => number) {
-    this.#sizes = new ExpiringMap(MAX_BLOBS, now)
+    this.#answered = new ExpiringMap(MAX_BLOBS, now)
     this.#cuts = new ExpiringMap(MAX_BLOBS, now)
   }
 
   /** A part of this blob was answered 2xx. */
-  answered(digest: Digest, size: number): void {
-    this.#sizes.set(String(digest), size, KNOWN_MS)
+  answered(digest: Digest, { size, meta }: Answered): void {
+    this.#answered.set(String(digest), { size, meta }, KNOWN_MS)
   }
 
-  /** The size, if a part of this blob was answered lately. */
-  sizeOf(digest: Digest): number | undefined {
-    return this.#sizes.get(String(digest))
+  /** What is known of the blob, if a part of it was answered lately; whose it is holds even when it is no longer stored. */
+  lately(digest: Digest): Answered | undefined {
+    return this.#answered.get(String(digest))
   }
 
   /** A body that began at `start` was cut by us after `end`. */

@@ -104,13 +104,12 @@ export class Front {
       return
     }
     if (response.headersSent) {
-      this.#log(request, response.statusCode, codeOf(error), `cut: ${messageOf(error)}`, error)
+      this.#log(request, response.statusCode, codeOf(error) ?? 'INTERNAL', `cut: ${messageOf(error)}`, error)
       request.socket.destroy()
       return
     }
     const refused = refusalOf(error, subjectOf(route), overLoopback(request))
-    this.#log(request, refused.status, codeOf(error), messageOf(error), error)
-    // whatever was set for the answer that failed is not this one's
+    this.#log(request, refused.status, codeOf(error) ?? 'INTERNAL', messageOf(error), error)
     try {
       await send(response, refusalAnswer(refused), options)
     } catch {
@@ -119,7 +118,7 @@ export class Front {
   }
 
   /** One line for each request that failed. Queries and credentials stay out of it. */
-  #log(request: IncomingMessage, status: number, code: string | undefined, message: string, error?: unknown): void {
+  #log(request: IncomingMessage, status: number, code: string, message: string, error?: unknown): void {
     const line = { method: request.method, path: pathOf(request), status, code, client: request.socket.remoteAddress }
     if (error !== undefined && !(error instanceof ShoalError)) this.#options.log.error({ ...line, err: error }, message)
     else if (status >= 500 || message.startsWith('cut: ')) this.#options.log.warn(line, message)

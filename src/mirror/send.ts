@@ -60,7 +60,7 @@ async function sendSlice(response: ServerResponse, answer: Answer, slice: Slice,
       response.writeHead(answer.status, answer.headers)
       if (!ready) response.flushHeaders()
     }
-    cuts.answered(slice.digest, slice.size)
+    cuts.answered(slice.digest, blob)
     await pump(response, blob, slice, chunks, signal, (bytes) => {
       sent += bytes
       metrics.served('client', bytes)

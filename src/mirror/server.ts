@@ -35,6 +35,8 @@ export class HttpServer {
       })
       this.#serving.add(served)
     }
+    // every request that was sent ahead listens for the end of its connection
+    this.#server.on('connection', (socket) => socket.setMaxListeners(1_000))
     this.#server.on('request', onRequest)
     // who asks before sending a body is told no without being invited to send it
     this.#server.on('checkContinue', onRequest)

@@ -63,9 +63,9 @@ export class Serving {
   async require(
     asked: Asked & { kind: RegistrySource['kind'] },
     digest: Digest,
-    blob: { meta: BlobMeta } | undefined,
+    ...seen: readonly ({ readonly meta: BlobMeta } | undefined)[]
   ): Promise<void> {
-    const metas = [blob?.meta, this.backend.active(digest)]
+    const metas = [...seen.map((blob) => blob?.meta), this.backend.active(digest)]
     await this.access.require(sourceOf(asked), digest, metas, { signal: asked.signal })
   }
 }

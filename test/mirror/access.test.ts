@@ -60,10 +60,12 @@ test('private content that is held is shown to nobody else: not by GET, HEAD, ra
   assert.equal(node.openBlobs, 0)
 })
 
-test('a later range of a private blob is not shown to a stranger although its size is known', async (t) => {
-  const { get, paths } = await privateImage(t)
+test('a later range of a private blob is not shown to a stranger although its size is known, nor when it is held no more', async (t) => {
+  const { get, paths, node } = await privateImage(t)
   assert.equal((await get(paths[0], { ...OWNER, range: 'bytes=0-' })).status, 206)
   assert.equal((await get(paths[0], { ...OWNER, range: 'bytes=1000-' })).status, 206)
+  assertRefused(await get(paths[0], { range: 'bytes=1000-' }), paths[0])
+  node.held.clear()
   assertRefused(await get(paths[0], { range: 'bytes=1000-' }), paths[0])
 })
 

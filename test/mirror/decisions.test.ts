@@ -133,8 +133,8 @@ test('private addresses are known in every form', () => {
 test('after a cut only what begins anew or goes on there is refused, and only for a moment', () => {
   let now = 0
   const cuts = new Cuts(() => now)
-  cuts.answered(DIGEST, 1000)
-  assert.equal(cuts.sizeOf(DIGEST), 1000)
+  cuts.answered(DIGEST, { size: 1000, meta: {} })
+  assert.equal(cuts.lately(DIGEST)?.size, 1000)
   assert.ok(!cuts.refuses(DIGEST, 0))
   cuts.cut(DIGEST, 100, 150)
   assert.deepEqual(
@@ -145,9 +145,9 @@ test('after a cut only what begins anew or goes on there is refused, and only fo
   assert.ok(cuts.refuses(DIGEST, 300) && cuts.refuses(DIGEST, 120))
   now = 6_000
   assert.ok(!cuts.refuses(DIGEST, 100))
-  assert.equal(cuts.sizeOf(DIGEST), 1000)
+  assert.equal(cuts.lately(DIGEST)?.size, 1000)
   now = 11 * 60_000
-  assert.equal(cuts.sizeOf(DIGEST), undefined)
+  assert.equal(cuts.lately(DIGEST)?.size, undefined)
 })
 
 test('what expires is bounded in number: the oldest goes first', () => {

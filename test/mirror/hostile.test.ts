@@ -74,7 +74,7 @@ test('requests sent ahead by a client that then leaves leave nothing open', asyn
     await once(signal, 'abort')
   }
   const socket = await dial()
-  socket.write(`GET /v2/a/blobs/${digest}?ns=reg.example HTTP/1.1\r\nHost: localhost\r\n\r\n`.repeat(3))
+  socket.write(`GET /v2/a/blobs/${digest}?ns=reg.example HTTP/1.1\r\nHost: localhost\r\n\r\n`.repeat(20))
   await waiting.promise
   socket.destroy()
   await until('nothing is open', () => node.openBlobs === 0 && node.outstanding === 0)
