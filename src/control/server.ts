@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { formatReference, type Reference } from '../../protocols/reference.ts'
 import { formatHostPort, type HostPort, isLoopback } from '../config-values.ts'
-import { codeOf, ShoalError, statusOf } from '../errors.ts'
+import { codeOf, ShoalError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { answerError, answerJson, answerText } from './answer.ts'
@@ -152,12 +152,11 @@ function refusal(message: string): object {
   return { error: { code: 'REQUEST_INVALID', message } }
 }
 
-/** One line for each request that failed, loud only where somebody should look. */
+/** Loud only for what nobody foresaw: the part that failed has told what it knows in its own line. */
 function report(log: Log, req: IncomingMessage, error: unknown, callerGone: boolean): void {
   const code = codeOf(error)
   const line = { method: req.method, path: (req.url ?? '').split('?')[0], code, message: (error as Error).message }
   if (callerGone) log.debug(line, 'control caller went away')
   else if (code === undefined) log.error({ ...line, err: error }, 'control request failed')
-  else if (statusOf(code) >= 500) log.warn(line, 'control request failed')
   else log.debug(line, 'control request refused')
 }
