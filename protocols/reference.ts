@@ -15,6 +15,8 @@ const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
 const HOST =
   /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/
+/** Docker's first name for its registry is still in old references. */
+const RENAMED: ReadonlyMap<string, string> = new Map([['index.docker.io', 'docker.io']])
 /** The distribution grammar's bound on a whole name. */
 const MAX_NAME_LENGTH = 255
 
@@ -50,7 +52,7 @@ export function parseReference(text: string, defaultRegistry = 'docker.io'): Ref
   const slash = name.indexOf('/')
   const head = slash === -1 ? '' : name.slice(0, slash)
   const hasRegistry = /[.:]/.test(head) || head === 'localhost'
-  const registry = hasRegistry ? head : defaultRegistry
+  const registry = hasRegistry ? (RENAMED.get(head) ?? head) : defaultRegistry
   if (!isRegistryName(registry)) throw invalid(text, `"${registry.slice(0, 100)}" can't be a registry`)
   let repository = hasRegistry ? name.slice(slash + 1) : name
   if (registry === 'docker.io' && !repository.includes('/')) repository = `library/${repository}`

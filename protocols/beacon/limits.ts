@@ -1,4 +1,4 @@
-/** A whole message; the longest that the bounds below allow is 20,839 bytes. Gossip carries it to every member. */
+/** A whole message: what the bounds below allow together fits. Gossip carries it to every member. */
 export const MAX_ZONE_MESSAGE_BYTES = 32_768
 /** What one member can put into everybody's zone view. */
 export const MAX_ADDRESSES = 16

@@ -70,11 +70,12 @@ function writeRest(writer: Writer, message: SwarmMessage): void {
       return
     case 'have':
       if (message.indices.length === 0) throw new TypeError('a have of no pieces')
-      writer.u8(message.load).list(message.indices, MAX_HAVE_INDICES, (index) => writer.u32(index))
+      writer.u8(message.load).list(message.indices, MAX_HAVE_INDICES, (index) => writeIndex(writer, index))
       return
     case 'get-claims':
-      if (message.count < 1 || message.count > MAX_CLAIMS_PIECES) throw new TypeError(`claims for ${message.count} pieces`)
-      writer.u32(message.first).u16(message.count)
+      if (message.count === 0) throw new TypeError('a question about no pieces')
+      writeIndex(writer, message.first)
+      writer.count(message.count, MAX_CLAIMS_PIECES)
       return
     case 'claims':
       writer.flag(message.more).list(message.claims, MAX_PAGE_CLAIMS, (claim) => {
@@ -83,7 +84,7 @@ function writeRest(writer: Writer, message: SwarmMessage): void {
       })
       return
     case 'bad-piece':
-      writer.u32(message.index)
+      writeIndex(writer, message.index)
   }
 }
 
@@ -136,6 +137,11 @@ function readClaimAbout(reader: Reader, digest: Digest): Claim {
   const claim = readClaim(reader)
   if (!claim.digest.equals(digest)) throw new ShoalError('CLAIM_INVALID', 'a claim about another blob')
   return claim
+}
+
+function writeIndex(writer: Writer, index: number): void {
+  if (index >= MAX_PIECES) throw new TypeError(`no blob has a piece ${index}`)
+  writer.u32(index)
 }
 
 /** Whether the blob has so many pieces is for whoever knows its size. */
