@@ -8,7 +8,6 @@ import type { Pace } from './pace.ts'
 
 /** Requests that may be open on one stream, cancelled ones whose answer is still to come included. */
 const MAX_OPEN = 4_096
-const MAX_ID = 0xffff_ffff
 
 export interface PieceQuestion {
   readonly digest: Digest
@@ -49,6 +48,7 @@ export class Asker {
   readonly #options: AskerOptions
   readonly #outbox: Outbox
   readonly #open = new Map<number, OpenAsk>()
+  readonly #freeIds: number[] = []
   #nextId = 0
   #over: unknown
   #heardAt: number
@@ -189,6 +189,7 @@ export class Asker {
 
   #remove(ask: OpenAsk): void {
     this.#open.delete(ask.id)
+    this.#freeIds.push(ask.id)
     ask.question.signal.removeEventListener('abort', ask.onAbort)
     this.#options.pace.ended(ask.received, this.#options.now())
   }
@@ -217,10 +218,9 @@ export class Asker {
     return ask
   }
 
+  /** The id that was freed last: asking under it again tells the peer that its answer has arrived. */
   #freeId(): number {
-    do this.#nextId = this.#nextId === MAX_ID ? 0 : this.#nextId + 1
-    while (this.#open.has(this.#nextId))
-    return this.#nextId
+    return this.#freeIds.pop() ?? this.#nextId++
   }
 }
 

@@ -1,5 +1,6 @@
 import { encodePieceData } from '../../protocols/piece/codec.ts'
 import { MAX_DATA_BYTES } from '../../protocols/piece/limits.ts'
+import type { FramePool } from './frame-pool.ts'
 
 /** One write to the channel. */
 export interface Frame {
@@ -9,7 +10,7 @@ export interface Frame {
 }
 
 /** Copies part of a piece into data frames, each one contiguous buffer with its header; `head` goes in front of the first. */
-export function framesOf(id: number, head: Uint8Array | undefined, part: Uint8Array): Frame[] {
+export function framesOf(pool: FramePool, id: number, head: Uint8Array | undefined, part: Uint8Array): Frame[] {
   const frames: Frame[] = []
   let front = head
   for (let at = 0; at < part.length || front !== undefined; ) {
@@ -17,7 +18,7 @@ export function framesOf(id: number, head: Uint8Array | undefined, part: Uint8Ar
     const pieceBytes = Math.min(part.length - at, MAX_DATA_BYTES - frontBytes)
     const header = pieceBytes === 0 ? undefined : encodePieceData(id, pieceBytes)
     const start = frontBytes + (header?.length ?? 0)
-    const bytes = Buffer.allocUnsafe(start + pieceBytes)
+    const bytes = pool.take(start + pieceBytes)
     if (front !== undefined) bytes.set(front)
     if (header !== undefined) bytes.set(header, frontBytes)
     bytes.set(part.subarray(at, at + pieceBytes), start)

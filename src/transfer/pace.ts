@@ -4,8 +4,8 @@ import type { TransferLimits } from './limits.ts'
 const MEMORY_MS = 1_000
 /** Bytes before a measured throughput is believed. */
 const ENOUGH_BYTES = 1024 * 1024
-/** Added to the measured delay: what a busy event loop at either end may take. */
-const SLACK_MS = 5
+/** Added to the measured delay: what two busy event loops may take. Less starves a fast link; a slow one does not notice. */
+const SLACK_MS = 20
 /** Pieces up to this size are asked for two at a time at least, so that the peer always has the next one at hand. */
 const DOUBLE_UP_TO_BYTES = 1024 * 1024
 

@@ -3,6 +3,7 @@ import { createPieceRequestDecoder } from '../../protocols/piece/codec.ts'
 import type { Channel } from '../net/channel.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { FramePool } from './frame-pool.ts'
 import type { TransferLimits } from './limits.ts'
 import { loadOf } from './load.ts'
 import type { Shelf } from './shelf.ts'
@@ -27,6 +28,7 @@ export interface ServerParts {
 export class PieceServer {
   readonly #parts: ServerParts
   readonly #slots: Slots
+  readonly #frames = new FramePool()
   readonly #uploads = new Set<Upload>()
 
   constructor(parts: ServerParts) {
@@ -43,7 +45,7 @@ export class PieceServer {
 
   /** Serves one data stream until the peer ends it. */
   async serve(channel: Channel): Promise<void> {
-    const upload = new Upload(channel, { ...this.#parts, slots: this.#slots, load: () => this.load })
+    const upload = new Upload(channel, { ...this.#parts, slots: this.#slots, frames: this.#frames, load: () => this.load })
     this.#uploads.add(upload)
     const decode = createPieceRequestDecoder((request) => upload.accept(request))
     try {

@@ -3,6 +3,7 @@ import { encodePieceFail, encodePieceHead, type PieceRequest } from '../../proto
 import { geometryOf, pieceLength } from '../../protocols/pieces.ts'
 import { codeOf, ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
+import type { FramePool, SentFrames } from './frame-pool.ts'
 import { type Frame, framesOf } from './frames.ts'
 import { Outbox } from './outbox.ts'
 import type { ServerParts } from './serve.ts'
@@ -38,19 +39,20 @@ interface Part {
 
 export interface UploadParts extends ServerParts {
   readonly slots: Slots
+  readonly frames: FramePool
   readonly load: () => number
 }
 
 /**
  * The answering side of one data stream: one piece after the other, in the order asked, the next part being read while one
- * is written. Bytes are copied from the store's buffers into frames of their own, because a channel may hold what it was
- * given long after `write` has resolved (libp2p's Noise keeps plaintext while its socket is full, and nothing tells when it has
- * let go): reusing that memory could send one blob's bytes as another's. The copy costs about a thirtieth of the encryption.
+ * is written. Bytes are copied from the store's buffers, which are free at once, into frames of this part's own (see
+ * SentFrames): were a frame reused too early by mistake, a peer would get other bytes that it may have, and never a private blob's.
  */
 export class Upload {
   readonly #channel: Channel
   readonly #parts: UploadParts
   readonly #answers: Outbox
+  readonly #sent: SentFrames
   readonly #queue: Job[] = []
   /** Requests not yet answered in full, by id. */
   readonly #jobs = new Map<number, Job>()
@@ -65,6 +67,7 @@ export class Upload {
     this.#channel = channel
     this.#parts = parts
     this.#answers = new Outbox(channel, parts.now)
+    this.#sent = parts.frames.ledger()
   }
 
   /** Bytes asked for and not yet sent. */
@@ -80,6 +83,7 @@ export class Upload {
     }
     const { id, digest, index, maxBytes } = request
     if (this.#jobs.has(id)) throw new ShoalError('MESSAGE_MALFORMED', `request ${id} is open already`)
+    this.#sent.arrived(id)
     if (!this.#parts.admits(this.#channel.peerId)) this.#say(id, 'refused')
     else if (this.#jobs.size >= this.#parts.limits.queuedRequests) this.#say(id, 'busy')
     else {
@@ -110,6 +114,7 @@ export class Upload {
   /** The peer is gone, or wants no more. */
   end(): void {
     this.#ended = true
+    this.#sent.forget()
     this.#queue.length = 0
     this.#queuedBytes = 0
     if (!this.#running) this.#endReading()
@@ -231,7 +236,7 @@ export class Upload {
       const part = wanted === 0 ? NOTHING : await loan.holding.read(job.index, begin, wanted, { signal: this.#channel.closed })
       let frames: Frame[]
       try {
-        frames = framesOf(job.id, head, part.bytes)
+        frames = framesOf(this.#parts.frames, job.id, head, part.bytes)
       } finally {
         part.release()
       }
@@ -258,14 +263,17 @@ export class Upload {
     this.#parts.onShrunk(job.digest)
   }
 
-  async #send(part: Part): Promise<void> {
-    const { job, frames, last, slot } = part
+  async #send({ job, frames, last, slot }: Part): Promise<void> {
     const { metrics, now, onServed } = this.#parts
     try {
       for (const frame of frames) {
         if (job.cancelled || this.#ended) break
         this.#writingSince = now()
-        await this.#channel.write([frame.bytes])
+        const written = this.#channel.write([frame.bytes])
+        this.#sent.sent(job.id, frame.bytes)
+        // The peer may have it all, and ask anew under this id, before the write has resolved.
+        if (last && frame === frames.at(-1)) this.#done(job)
+        await written
         slot.touch()
         metrics.served('peer', frame.pieceBytes)
         onServed(this.#channel.peerId, frame.pieceBytes)
@@ -275,7 +283,6 @@ export class Upload {
       slot.release()
     }
     if (job.cancelled) this.#fail(job)
-    else if (last) this.#done(job)
   }
 
   #head({ job, loan, length }: Reading): Uint8Array {
