@@ -37,8 +37,8 @@ interface Pending {
 /** What is held, recorded: the only file that knows Level. Writes are atomic, in order, and grouped while one is under way. */
 export class Catalog implements AsyncDisposable {
   readonly epoch: number
-  /** The last stop was not clean: recorded pieces are suspect, files may lack records. */
-  readonly unclean: boolean
+  /** After a stop that was not clean, and until it was said that they are gone: there may be files without a record. */
+  unswept: boolean
   readonly #path: string
   readonly #db: Database
   readonly #log: Log
@@ -48,12 +48,12 @@ export class Catalog implements AsyncDisposable {
   #broken: unknown
   #reopening: Promise<void> | undefined
 
-  private constructor(path: string, db: Database, log: Log, state: { epoch: number; unclean: boolean }) {
+  private constructor(path: string, db: Database, log: Log, state: { epoch: number; unswept: boolean }) {
     this.#path = path
     this.#db = db
     this.#log = log
     this.epoch = state.epoch
-    this.unclean = state.unclean
+    this.unswept = state.unswept
   }
 
   /** @throws ShoalError STORE_LOCKED, STORE_FAILED, STORE_FULL */
@@ -68,8 +68,9 @@ export class Catalog implements AsyncDisposable {
       }
       const unclean = state !== undefined && !state.clean
       const epoch = (state?.epoch ?? 1) + (unclean ? 1 : 0)
-      await db.put(STATE_KEY, encodeJson({ format: 1, epoch, clean: false }), { sync: true })
-      return new Catalog(path, db, log, { epoch, unclean })
+      const unswept = unclean || state?.unswept === true
+      await db.put(STATE_KEY, encodeJson({ format: 1, epoch, clean: false, unswept }), { sync: true })
+      return new Catalog(path, db, log, { epoch, unswept })
     } catch (error) {
       await db.close()
       throw storeFailure(error, `opening ${path}`)
@@ -131,7 +132,8 @@ export class Catalog implements AsyncDisposable {
     await this.#draining
     await this.#reopening
     if (clean && this.#broken === undefined) {
-      await this.#db.put(STATE_KEY, encodeJson({ format: 1, epoch: this.epoch, clean: true }), { sync: true }).catch((error) => {
+      const state = encodeJson({ format: 1, epoch: this.epoch, clean: true, unswept: this.unswept })
+      await this.#db.put(STATE_KEY, state, { sync: true }).catch((error) => {
         this.#log.warn({ err: error }, 'the store could not be marked as stopped cleanly')
       })
     }

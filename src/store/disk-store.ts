@@ -133,13 +133,20 @@ export class DiskStore implements Store {
     await this.#parts.syncer.sync()
   }
 
+  /** Waits until what an earlier run had left is gone. */
+  async tidied(): Promise<void> {
+    await this.#chores
+  }
+
   /** What may wait until the store is open: removes what an earlier run left. */
   startChores(left: readonly string[]): void {
     const { log, catalog } = this.#parts
     this.#chores = (async () => {
       await emptySpool(spoolPath(this.#root), left)
-      if (!catalog.unclean) return
-      const removed = await sweep(this.#root, (digest) => this.#removeUnknown(digest), { signal: this.#background.signal })
+      if (!catalog.unswept) return
+      const { signal } = this.#background
+      const removed = await sweep(this.#root, (digest) => this.#removeUnknown(digest), { signal })
+      catalog.unswept = signal.aborted
       if (removed > 0) log.info({ files: removed }, 'files were removed that an unclean stop had left without a record')
     })().catch((error) => log.warn({ err: error }, 'what an earlier run left could not be removed'))
   }

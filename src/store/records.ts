@@ -23,6 +23,8 @@ export interface StateRecord {
   readonly format: 1
   readonly epoch: number
   readonly clean: boolean
+  /** Files without a record may be left from an unclean stop. */
+  readonly unswept: boolean
 }
 
 export const STATE_KEY = 'state'
@@ -54,7 +56,7 @@ export function decodeBlob(value: Uint8Array): BlobRecord | undefined {
   return sound ? record : undefined
 }
 
-export function decodeState(value: Uint8Array): { format: number; epoch: number; clean: boolean } | undefined {
+export function decodeState(value: Uint8Array): (Omit<StateRecord, 'format'> & { readonly format: number }) | undefined {
   const record = parse(value) as StateRecord | undefined
   return Number.isSafeInteger(record?.epoch) ? record : undefined
 }
