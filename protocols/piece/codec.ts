@@ -1,7 +1,6 @@
 import { DIGEST_CODES, type Digest } from '../digest.ts'
 import { ShoalError } from '../error.ts'
-import { FIELD_LIMITS } from '../limits.ts'
-import { isMediaType } from '../media-type.ts'
+import { isMediaType, MAX_MEDIA_TYPE_BYTES } from '../media-type.ts'
 import { geometryOf, MAX_PIECE_BYTES, MAX_PIECES } from '../pieces.ts'
 import { Reader } from '../reader.ts'
 import { Writer } from '../writer.ts'
@@ -57,7 +56,7 @@ const FAIL_BYTES = 5
 const REQUEST_FIXED_BYTES = 14
 const HEAD_FIXED_BYTES = 20
 const MAX_REQUEST_BYTES = REQUEST_FIXED_BYTES + 64
-const MAX_HEAD_BYTES = HEAD_FIXED_BYTES + FIELD_LIMITS.mediaTypeBytes
+const MAX_HEAD_BYTES = HEAD_FIXED_BYTES + MAX_MEDIA_TYPE_BYTES
 
 export function encodePieceRequest(message: PieceRequest): Uint8Array {
   if (message.type === 'cancel') return idOnly(TYPES.cancel, message.id)
@@ -73,7 +72,7 @@ export function encodePieceHead(head: PieceHead): Uint8Array {
   if (wrong !== undefined) throw new TypeError(wrong)
   const mediaType = head.mediaType !== undefined && isMediaType(head.mediaType) ? head.mediaType : ''
   const writer = new Writer(HEAD_FIXED_BYTES + mediaType.length).u8(TYPES.head).u32(head.id).oneOf(STATUSES, head.status)
-  return writer.u8(head.load).size(head.size).u32(head.length).text(mediaType, FIELD_LIMITS.mediaTypeBytes).finish()
+  return writer.u8(head.load).size(head.size).u32(head.length).text(mediaType, MAX_MEDIA_TYPE_BYTES).finish()
 }
 
 /** The header of a data frame; its `length` bytes of payload follow it on the stream. */
@@ -223,7 +222,7 @@ function decodeHead(reader: Reader): PieceHead {
   const load = reader.u8()
   const size = reader.size()
   const length = reader.u32()
-  const text = reader.text(FIELD_LIMITS.mediaTypeBytes)
+  const text = reader.text(MAX_MEDIA_TYPE_BYTES)
   if (text !== '' && !isMediaType(text)) throw reader.malformed('not a media type')
   const head: PieceHead = { type: 'head', id, status, size, length, load, mediaType: text === '' ? undefined : text }
   const wrong = contradiction(head)

@@ -1,6 +1,5 @@
 import type { Digest } from '../digest.ts'
-import { FIELD_LIMITS } from '../limits.ts'
-import { isMediaType } from '../media-type.ts'
+import { isMediaType, MAX_MEDIA_TYPE_BYTES } from '../media-type.ts'
 import { Reader } from '../reader.ts'
 import { isRegistryName, isRepositoryName, isTag } from '../reference.ts'
 import { Writer } from '../writer.ts'
@@ -50,7 +49,7 @@ export function encodeTagAnswer(answer: TagAnswer): Uint8Array {
   const writer = new Writer().flag(answer.known)
   if (!answer.known) return writer.finish()
   if (!isMediaType(answer.mediaType)) throw new TypeError(`not a media type: "${answer.mediaType.slice(0, 100)}"`)
-  writer.digest(answer.digest).text(answer.mediaType, FIELD_LIMITS.mediaTypeBytes)
+  writer.digest(answer.digest).text(answer.mediaType, MAX_MEDIA_TYPE_BYTES)
   return writer.size(answer.size).u64(answer.ageMs).finish()
 }
 
@@ -64,7 +63,7 @@ export function decodeTagAnswer(bytes: Uint8Array): TagAnswer {
 
 function readKnown(reader: Reader): TagAnswer {
   const digest = reader.digest()
-  const mediaType = reader.text(FIELD_LIMITS.mediaTypeBytes)
+  const mediaType = reader.text(MAX_MEDIA_TYPE_BYTES)
   if (!isMediaType(mediaType)) throw reader.malformed('not a media type')
   return { known: true, digest, mediaType, size: reader.size(), ageMs: reader.u64() }
 }

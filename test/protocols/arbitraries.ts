@@ -112,13 +112,11 @@ export const swarmMessage: fc.Arbitrary<SwarmMessage> = fc.oneof(
   fc.record({ state, digest, load: u8 }).map(({ state: s, ...rest }) => ({ type: 'state' as const, ...rest, ...s })),
   fc.record({ type: fc.constant('have' as const), digest, indices: fc.array(index, { minLength: 1, maxLength: 300 }), load: u8 }),
   fc.record({ type: fc.constant('get-claims' as const), digest, first: index, count: fc.integer({ min: 1, max: 1024 }) }),
-  fc
-    .record({ digest, claims: fc.array(claim, { maxLength: 4 }), more: fc.boolean() })
-    .map(({ claims, ...rest }) => ({
-      type: 'claims' as const,
-      ...rest,
-      claims: claims.map((c) => ({ ...c, digest: rest.digest })),
-    })),
+  fc.record({ digest, claims: fc.array(claim, { maxLength: 4 }), more: fc.boolean() }).map(({ claims, ...rest }) => ({
+    type: 'claims' as const,
+    ...rest,
+    claims: claims.map((c) => ({ ...c, digest: rest.digest })),
+  })),
   fc.record({ type: fc.constant('bad-piece' as const), digest, index }),
 )
 

@@ -74,7 +74,7 @@ for (const folder of Object.keys(LIMITS)) {
   })
 
   test(`the ${folder} spec names every limit, with its value`, () => {
-    const rows = [...specOf(folder).matchAll(/^\| `([A-Z_]+)` \| ([\d,]+) \|/gm)]
+    const rows = [...specOf(folder).matchAll(/^\| `([A-Z_]+)` +\| ([\d,]+) +\|/gm)]
     const told = Object.fromEntries(rows.map(([, name, value]) => [name, Number((value as string).replaceAll(',', ''))]))
     const numbers = Object.entries(LIMITS[folder] as object).filter(([, value]) => typeof value === 'number')
     assert.deepEqual(told, Object.fromEntries(numbers))
