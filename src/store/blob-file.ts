@@ -24,7 +24,12 @@ export class BlobFile {
 
   /** Opens the file, making it and its directory if need be. */
   async create(): Promise<void> {
-    await this.use(async () => {}, constants.O_RDWR | constants.O_CREAT)
+    const flags = constants.O_RDWR | constants.O_CREAT
+    await this.use(async () => {}, flags).catch((error: NodeJS.ErrnoException) => {
+      // A reader was just finding out that there is no file.
+      if (error.code !== 'ENOENT') throw error
+      return this.use(async () => {}, flags)
+    })
   }
 
   /** Runs `work` with a descriptor that stays open for as long. @throws the system's error, ENOENT among them */
@@ -41,11 +46,12 @@ export class BlobFile {
   async hold(flags: number = constants.O_RDWR): Promise<{ readonly fd: number; release(): void }> {
     this.#users++
     this.#closing = false
+    this.#fd ??= this.#open(flags)
+    const opening = this.#fd
     try {
-      this.#fd ??= this.#open(flags)
-      return { fd: await this.#fd, release: () => this.#release() }
+      return { fd: await opening, release: () => this.#release() }
     } catch (error) {
-      this.#fd = undefined
+      if (this.#fd === opening) this.#fd = undefined
       this.#release()
       throw error
     }

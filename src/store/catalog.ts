@@ -230,8 +230,12 @@ async function* decoded<T>(
   entries: AsyncIterable<[string, Buffer]>,
   decode: (key: string, value: Buffer) => T | undefined,
 ): AsyncIterable<T> {
-  for await (const [key, value] of entries) {
-    const item = decode(key, value)
-    if (item !== undefined) yield item
+  try {
+    for await (const [key, value] of entries) {
+      const item = decode(key, value)
+      if (item !== undefined) yield item
+    }
+  } catch (error) {
+    throw storeFailure(error, 'reading the catalog')
   }
 }

@@ -42,7 +42,7 @@ export class DiskStore implements Store {
     this.#space = space
     this.#closeSyncMs = options.closeSyncMs
     this.#shelf = new Shelf(root, parts, { maxIdle: options.idleEntries })
-    this.tags = new CatalogTags(parts.catalog, options.maxTags)
+    this.tags = new CatalogTags(parts.catalog, { maxTags: options.maxTags, onFailure: parts.onFailure })
   }
 
   /** Bytes of buffers that were made so far; never over the option of that name. */
@@ -52,24 +52,34 @@ export class DiskStore implements Store {
 
   async open(digest: Digest): Promise<StoredBlob | undefined> {
     this.#checkOpen()
-    const entry = this.#shelf.peek(digest) ?? (await this.#shelf.inTurn(digest, () => this.#shelf.find(digest)))
-    if (entry === undefined || !entry.isHeld) return undefined
-    this.#shelf.taken(entry)
-    return new DiskBlob(entry, this.#released)
+    const known = this.#shelf.peek(digest)
+    if (known !== undefined) this.#shelf.add(known)
+    const entry = known ?? (await this.#shelf.inTurn(digest, () => this.#shelf.find(digest)))
+    if (entry === undefined) return undefined
+    const blob = new DiskBlob(entry, this.#released)
+    if (entry.isHeld) return blob
+    await blob[Symbol.asyncDispose]()
+    return undefined
   }
 
   async write(digest: Digest, size: number): Promise<BlobWriter> {
     this.#checkOpen()
     geometryOf(size)
-    return this.#shelf.inTurn(digest, async () => {
-      const entry = await this.#toWrite(digest, size)
-      this.#shelf.taken(entry)
-      try {
-        return await DiskWriter.open(entry, this.#released)
-      } catch (error) {
-        throw this.#failed(error, `opening ${entry.file.path}`)
-      }
-    })
+    try {
+      const { writer, failure } = await this.#shelf.inTurn(digest, async () => {
+        const fresh = new DiskWriter(await this.#toWrite(digest, size), this.#released)
+        return fresh.prepare().then(
+          () => ({ writer: fresh, failure: undefined }),
+          (error) => ({ writer: fresh, failure: this.#failed(error, `opening ${digest}`) }),
+        )
+      })
+      if (failure === undefined) return writer
+      await writer[Symbol.asyncDispose]()
+      throw failure
+    } catch (error) {
+      await this.#release(digest)
+      throw error
+    }
   }
 
   async ingest(
@@ -79,11 +89,12 @@ export class DiskStore implements Store {
     this.#checkOpen()
     const { expected, meta, signal } = options
     const directory = spoolPath(this.#root)
-    const place = (content: Ingested) => this.#shelf.inTurn(content.digest, () => this.#place(content, meta))
+    const place = (content: Ingested) =>
+      this.#shelf.inTurn(content.digest, () => this.#place(content, meta)).finally(() => this.#release(content.digest))
     try {
       return await ingest(source, { directory, expected, parts: this.#parts, signal }, place)
     } catch (error) {
-      if (isFull(error)) this.#parts.onFull(error)
+      if (isFull(error)) this.#parts.onFailure(error)
       throw error
     }
   }
@@ -157,7 +168,7 @@ export class DiskStore implements Store {
   }
 
   async #close(): Promise<void> {
-    const { recorder, syncer, thread, catalog, usage, log } = this.#parts
+    const { recorder, syncer, thread, catalog, log } = this.#parts
     this.#background.abort()
     await this.#chores
     const recorded = await recorder.close().then(
@@ -169,7 +180,6 @@ export class DiskStore implements Store {
       log.warn('the disk did not take everything in time: pieces will be checked again before they are served')
     await thread[Symbol.asyncDispose]()
     this.#shelf.close()
-    await usage.read().catch(() => {})
     await catalog.close(recorded && synced)
   }
 
@@ -231,8 +241,14 @@ export class DiskStore implements Store {
     })
   }
 
+  /** Lets an entry go that was found and has got no handle. */
+  async #release(digest: Digest): Promise<void> {
+    const entry = this.#shelf.peek(digest)
+    if (entry !== undefined) await this.#shelf.released(entry)
+  }
+
   #failed(error: unknown, doing: string): ShoalError {
-    if (isFull(error)) this.#parts.onFull(error)
+    if (isFull(error)) this.#parts.onFailure(error)
     return storeFailure(error, doing)
   }
 

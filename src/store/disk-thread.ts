@@ -50,6 +50,7 @@ export class DiskThread implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= new ShoalError('NODE_CLOSED', 'the store is closed')
     await this.#worker.terminate()
   }
 

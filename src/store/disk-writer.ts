@@ -14,22 +14,19 @@ export class DiskWriter extends DiskBlob implements BlobWriter {
   /** Keeps the descriptor open that the running digest reads from. */
   #lease: { release(): void } | undefined
 
-  private constructor(entry: Entry, onClose: (entry: Entry) => Promise<void>) {
+  constructor(entry: Entry, onClose: (entry: Entry) => Promise<void>) {
     super(entry, onClose)
     this.#entry = entry
     entry.writing = true
   }
 
-  /** @throws the system's error; nothing is open then */
-  static async open(entry: Entry, onClose: (entry: Entry) => Promise<void>): Promise<DiskWriter> {
-    const writer = new DiskWriter(entry, onClose)
-    try {
-      if (!entry.inline) await writer.#openFile()
-      return writer
-    } catch (error) {
-      await writer[Symbol.asyncDispose]()
-      throw error
-    }
+  /** Opens the file, and begins the running digest: before anything else. @throws the system's error */
+  async prepare(): Promise<void> {
+    const { held, file, inline } = this.#entry
+    if (inline) return
+    if (held.have.count > 0) await file.use(async () => {}).catch((error) => this.#entry.fileFailed(error))
+    await file.create()
+    if (held.geometry.pieces > 1 && !held.verified) await this.#beginTask()
   }
 
   async buffer(length: number, options: { signal: AbortSignal }): Promise<PieceBuffer> {
@@ -84,15 +81,6 @@ export class DiskWriter extends DiskBlob implements BlobWriter {
     await super[Symbol.asyncDispose]()
   }
 
-  async #openFile(): Promise<void> {
-    const { held, file } = this.#entry
-    if (held.have.count > 0) {
-      await file.use(async () => {}).catch((error) => this.#entry.fileFailed(error))
-    }
-    await file.create()
-    if (held.geometry.pieces > 1 && !held.verified) await this.#beginTask()
-  }
-
   async #beginTask(): Promise<void> {
     const { held, file, parts } = this.#entry
     const { geometry, flags, hashTable } = held
@@ -132,7 +120,7 @@ export class DiskWriter extends DiskBlob implements BlobWriter {
   async #putPiece(index: number, bytes: Uint8Array, expected: Uint8Array | undefined): Promise<Uint8Array> {
     const { held, file, task, parts } = this.#entry
     const { digest, geometry } = held
-    const must = [expected, held.truth(index)].filter((hash) => hash !== undefined)
+    const must = [expected, held.truth(index)].filter((hash) => hash !== undefined).map(shareable)
     const whole =
       geometry.pieces === 1 && digest.algorithm !== 'sha256' ? { algorithm: digest.algorithm, hex: digest.hex } : undefined
     const offset = pieceOffset(geometry, index)
@@ -144,7 +132,7 @@ export class DiskWriter extends DiskBlob implements BlobWriter {
       this.#entry.add(index, hash)
       return hash
     } catch (error) {
-      if (isFull(error)) parts.onFull(error)
+      if (isFull(error)) parts.onFailure(error)
       throw storeFailure(error, `writing ${digest}`)
     }
   }

@@ -41,8 +41,8 @@ interface Settings extends DiskStoreSettings {
   readonly syncDelayMs: number
   /** Memory of the pool is dropped after this long without use. */
   readonly bufferIdleMs: number
-  /** A full disk is logged no more often than this. */
-  readonly fullNoticeMs: number
+  /** That the disk is full, or fails, is logged no more often than this. */
+  readonly failureNoticeMs: number
 }
 
 const DEFAULTS: Settings = Object.freeze({
@@ -55,7 +55,7 @@ const DEFAULTS: Settings = Object.freeze({
   closeSyncMs: 2_000,
   bufferIdleMs: 10_000,
   idleEntries: 64,
-  fullNoticeMs: 60_000,
+  failureNoticeMs: 60_000,
 })
 
 /**
@@ -75,8 +75,7 @@ export async function openDiskStore(options: DiskStoreOptions): Promise<DiskStor
   try {
     const left = await readdir(spoolPath(path))
     const space = await Space.open(path, settings.reserveBytes)
-    const onFull = fullNotice(log, path, settings.fullNoticeMs)
-    const onFailure = (error: unknown) => (isFull(error) ? onFull(error) : log.warn({ err: error }, 'the store cannot write'))
+    const onFailure = failureNotice(log, path, settings.failureNoticeMs)
     const parts: DiskParts = {
       catalog,
       thread: new DiskThread({ path, reserveBytes: space.reserveBytes }),
@@ -86,7 +85,7 @@ export async function openDiskStore(options: DiskStoreOptions): Promise<DiskStor
       usage: new Usage(catalog.blobs()),
       log,
       metrics,
-      onFull,
+      onFailure,
     }
     const store = new DiskStore(path, parts, space, settings)
     store.startChores(left)
@@ -97,14 +96,15 @@ export async function openDiskStore(options: DiskStoreOptions): Promise<DiskStor
   }
 }
 
-/** Says that the disk is full, but not for each piece. */
-function fullNotice(log: Log, path: string, everyMs: number): (error: unknown) => void {
-  let saidAt = Number.NEGATIVE_INFINITY
+/** Says that the disk is full, or fails, but not for each piece. */
+function failureNotice(log: Log, path: string, everyMs: number): (error: unknown) => void {
+  const saidAt = new Map<string, number>()
   return (error) => {
+    const message = isFull(error) ? 'the disk is full: what is fetched is handed on but not kept' : 'the store cannot write'
     const now = performance.now()
-    if (now - saidAt < everyMs) return
-    saidAt = now
-    log.warn({ path, err: error }, 'the disk is full: what is fetched is handed on but not kept')
+    if (now - (saidAt.get(message) ?? Number.NEGATIVE_INFINITY) < everyMs) return
+    saidAt.set(message, now)
+    log.warn({ path, err: error }, message)
   }
 }
 

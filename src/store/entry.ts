@@ -25,8 +25,8 @@ export interface DiskParts {
   readonly usage: Usage
   readonly log: Log
   readonly metrics: Metrics
-  /** The disk is full: says so once in a while. */
-  readonly onFull: (error: unknown) => void
+  /** Something could not be written: says so once in a while. */
+  readonly onFailure: (error: unknown) => void
 }
 
 /** One blob of the disk store, shared by all of its handles: its books, its bytes, and what of them is still to be recorded. */

@@ -48,5 +48,5 @@ async function loadPieces(held: Held, record: BlobRecord, { catalog }: DiskParts
     })
   }
   // A record that outlived those of its pieces (power loss) no longer says what they must be.
-  if (!held.knowsAll) held.verified = false
+  if (held.verified && !held.knowsAll) held.verified = false
 }

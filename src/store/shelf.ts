@@ -30,27 +30,21 @@ export class Shelf {
     return this.#entries.get(digest.toString())
   }
 
-  /** The entry, from the catalog if need be. To be called in its turn. */
+  /** The entry, from the catalog if need be: stays in memory until `released`. To be called in its turn. */
   async find(digest: Digest): Promise<Entry | undefined> {
-    const known = this.peek(digest)
-    if (known !== undefined) return known
-    const entry = await loadEntry(this.#root, digest, this.#parts)
+    const entry = this.peek(digest) ?? (await loadEntry(this.#root, digest, this.#parts))
     if (entry !== undefined) this.add(entry)
     return entry
   }
 
+  /** Stays in memory until `released`. */
   add(entry: Entry): void {
     const key = entry.held.digest.toString()
     this.#entries.set(key, entry)
-    this.#setIdle(entry)
+    this.#idle.delete(key)
   }
 
-  /** The entry has got a handle. */
-  taken(entry: Entry): void {
-    this.#idle.delete(entry.held.digest.toString())
-  }
-
-  /** A handle was closed: the entry stays for a while, or goes when there is nothing in it. */
+  /** Nothing is done with it any more, or a handle was closed: it stays for a while, or goes when there is nothing in it. Not in its turn. */
   async released(entry: Entry): Promise<void> {
     if (entry.users > 0) return
     if (entry.detached) return entry.file.close()

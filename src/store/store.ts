@@ -24,7 +24,10 @@ export interface BlobInfo {
   readonly storedAt: number
 }
 
-/** A buffer from the store's bounded pool. `release` gives it back; use after release is a bug. */
+/**
+ * A buffer from the store's bounded pool. `release` gives it back; use after release is a bug. Its memory may be shared with a thread
+ * (SharedArrayBuffer): sockets, files and hashes take it, TextDecoder and web APIs want a copy.
+ */
 export interface PieceBuffer {
   readonly bytes: Uint8Array
   release(): void
@@ -73,7 +76,9 @@ export interface BlobWriter extends StoredBlob {
   drop(indices: Iterable<number>): Promise<void>
   /**
    * With every piece held: waits for the whole digest (hashed in order as pieces land, off the event loop) and makes the blob complete.
-   * @throws ShoalError DIGEST_MISMATCH: nothing is committed and the pieces stay
+   * When that cannot be recorded (a full disk), it resolves all the same: the blob is whole and served, and recording is tried again.
+   * @throws ShoalError DIGEST_MISMATCH: nothing is committed and the pieces stay; STORE_CORRUPT: pieces are missing, or were found to have
+   * changed on our own disk and dropped: bring in what `have` lacks and commit again
    */
   commit(meta: BlobMeta): Promise<void>
 }
@@ -81,7 +86,10 @@ export interface BlobWriter extends StoredBlob {
 export interface Store extends AsyncDisposable {
   /** The blob, if any piece of it is held. Every caller gets its own handle. */
   open(digest: Digest): Promise<StoredBlob | undefined>
-  /** Opens the writer; resumes what is held. One at a time per blob. @throws ShoalError STORE_FAILED (a second writer), STORE_FULL, BLOB_TOO_LARGE */
+  /**
+   * Opens the writer; resumes what is held. One at a time per blob. What is held under another size is dropped unless it was verified.
+   * @throws ShoalError STORE_FAILED (a second writer, or a size that is known to be wrong), STORE_FULL, BLOB_TOO_LARGE
+   */
   write(digest: Digest, size: number): Promise<BlobWriter>
   /**
    * Brings in content whose size (and, without `expected`, digest) is not known before its end.
@@ -91,6 +99,7 @@ export interface Store extends AsyncDisposable {
     source: AsyncIterable<Uint8Array>,
     options: { expected?: Digest; meta?: BlobMeta; signal: AbortSignal },
   ): Promise<BlobInfo>
+  /** @throws ShoalError BLOB_UNKNOWN */
   setMeta(digest: Digest, meta: BlobMeta): Promise<void>
   /** @returns whether there was one. Open handles go on until closed. */
   delete(digest: Digest): Promise<boolean>

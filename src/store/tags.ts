@@ -9,12 +9,15 @@ export const DEFAULT_MAX_TAGS = 10_000
 export class CatalogTags implements TagRecords {
   readonly #catalog: Catalog
   readonly #maxTags: number
+  readonly #onFailure: (error: unknown) => void
   #loading: Promise<Map<string, TagRecord>> | undefined
   #order = 0
 
-  constructor(catalog: Catalog, maxTags: number) {
+  /** @param options.onFailure told of what could not be recorded: what a tag meant is then known until the end of this run only */
+  constructor(catalog: Catalog, options: { maxTags: number; onFailure: (error: unknown) => void }) {
     this.#catalog = catalog
-    this.#maxTags = maxTags
+    this.#maxTags = options.maxTags
+    this.#onFailure = options.onFailure
   }
 
   async get(name: string): Promise<TagRecord | undefined> {
@@ -34,11 +37,12 @@ export class CatalogTags implements TagRecords {
       records.delete(oldest)
       ops.push({ type: 'del', key: tagKey(oldest) })
     }
-    await this.#catalog.write(ops)
+    await this.#catalog.write(ops).catch(this.#onFailure)
   }
 
   async delete(name: string): Promise<void> {
-    if ((await this.#records()).delete(name)) await this.#catalog.write([{ type: 'del', key: tagKey(name) }])
+    if (!(await this.#records()).delete(name)) return
+    await this.#catalog.write([{ type: 'del', key: tagKey(name) }]).catch(this.#onFailure)
   }
 
   #records(): Promise<Map<string, TagRecord>> {
