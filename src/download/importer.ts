@@ -2,6 +2,7 @@ import { pieceLength, pieceOffset } from '../../protocols/pieces.ts'
 import { codeOf, ShoalError } from '../errors.ts'
 import type { Origin, OriginBody, OriginSource } from '../origin/origin.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import type { Incoming } from './incoming.ts'
 import type { Leases } from './leases.ts'
 
@@ -20,6 +21,7 @@ export interface ImporterOptions {
   readonly origin: Origin
   readonly leases: Leases
   readonly log: Log
+  readonly metrics: Metrics
   readonly onFailure: (error: unknown) => void
   /** Told of each answer of an origin before its first byte is stored: whether the client's own credentials were needed. */
   readonly onBody: (source: OriginSource, body: OriginBody) => Promise<void>
@@ -154,6 +156,7 @@ export class Importer {
       return
     }
     if (code === 'PIECE_MISMATCH') {
+      this.#options.metrics.pieceFailed('origin')
       this.#drop(
         source,
         new ShoalError('DIGEST_MISMATCH', `the origin's bytes are not ${this.#incoming.digest}`, { cause: error }),

@@ -30,6 +30,8 @@ export class Incoming {
   /** Where each piece brought in by this download came from. */
   readonly cameFrom = new Map<number, string>()
   readonly #metrics: Metrics
+  /** Pieces being verified and written. */
+  readonly #landing = new Set<number>()
   writer: BlobWriter
   /** Cleared when every word of the peers led to a wrong digest: then only the origin is believed. */
   trustsPeers = true
@@ -79,11 +81,17 @@ export class Incoming {
     expected: Uint8Array | undefined,
     attempt: Attempt,
   ): Promise<Uint8Array | undefined> {
-    if (this.writer.have.has(index)) {
+    if (this.writer.have.has(index) || this.#landing.has(index)) {
       this.#metrics.wasted(bytes.length)
       return undefined
     }
-    const hash = await this.writer.put(index, bytes, expected)
+    this.#landing.add(index)
+    let hash: Uint8Array
+    try {
+      hash = await this.writer.put(index, bytes, expected)
+    } finally {
+      this.#landing.delete(index)
+    }
     const source = attempt.from === 'origin' ? 'origin' : 'peer'
     if (source === 'origin') {
       this.fromOriginBytes += bytes.length

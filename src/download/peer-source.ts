@@ -15,7 +15,9 @@ const TOTAL_OUTSTANDING_BYTES = 16 * 1024 * 1024
 const URGENT_PIECES = 8
 /** Wrong pieces after which a peer is banned: a disk gone bad is told by the first report and stops offering. */
 const MAX_WRONG_PIECES = 4
-/** An attempt without a byte for so long is given up. */
+/** Peers that hold a piece but have sent nothing for so long do not keep it from being imported. */
+const SILENCE_MS = 2_000
+/** Attempts at a peer without a byte for so long are given up. */
 const HOPELESS_MS = 10_000
 
 export interface PeerSourceOptions {
@@ -70,9 +72,20 @@ export class PeerSource {
     this.#hedge(now)
   }
 
-  /** Whether some peer that makes progress holds the piece. */
+  /** Whether some peer holds the piece and is not silent for so long that the origin should be gone to. */
   covers(index: number, now: number): boolean {
-    return this.#incoming.trustsPeers && this.#useful(now).some((n) => this.#offers(n, index) && !this.#stalled(n, now))
+    return (
+      this.#incoming.trustsPeers &&
+      this.#useful().some((n) => this.#offers(n, index) && this.#silentMs(n.peer.id, now) < SILENCE_MS)
+    )
+  }
+
+  /** Whether one peer that shows signs of life holds everything: the common case, told without looking at each piece. */
+  coversAll(now: number): boolean {
+    if (!this.#incoming.trustsPeers) return false
+    return this.#useful().some(
+      (n) => n.state === 'complete' && !this.#without.has(n.peer.id) && this.#silentMs(n.peer.id, now) < SILENCE_MS,
+    )
   }
 
   /** Whether any neighbour holds anything, or might come to. */
@@ -82,7 +95,7 @@ export class PeerSource {
 
   /** After the whole digest failed: collects what every neighbour says of every piece. */
   async gatherWords(signal: AbortSignal): Promise<void> {
-    await this.#words.gather(this.#useful(performance.now()), signal)
+    await this.#words.gather(this.#useful(), signal)
   }
 
   unpark(): void {
@@ -90,7 +103,7 @@ export class PeerSource {
   }
 
   #sources(now: number): Source[] {
-    return this.#useful(now)
+    return this.#useful()
       .filter((n) => n.busyUntil <= now && !this.#stalled(n, now))
       .map((n) => ({
         peerId: n.peer.id,
@@ -101,7 +114,7 @@ export class PeerSource {
       }))
   }
 
-  #useful(_now: number): Neighbour[] {
+  #useful(): Neighbour[] {
     return this.#swarm
       .neighbours()
       .filter((n) => (n.state === 'partial' || n.state === 'complete') && this.#fits(n) && !this.#parked.has(n.peer.id))
@@ -115,31 +128,36 @@ export class PeerSource {
     return n.have?.has(index) === true && this.#without.get(n.peer.id)?.has(index) !== true
   }
 
-  /** A neighbour that owes us a piece and has been silent for longer than its own history explains. */
+  /** Silent for longer than its own history explains: others are asked instead. */
   #stalled(n: Neighbour, now: number): boolean {
+    return this.#silentMs(n.peer.id, now) > n.patienceMs
+  }
+
+  /** How long a peer that owes us pieces has sent no byte of any of them: requests queue at it, so one alone says nothing. */
+  #silentMs(peerId: string, now: number): number {
+    let last: number | undefined
     for (const attempts of this.#incoming.attempts.values()) {
-      for (const a of attempts) if (a.from === n.peer.id && now - a.progressedAt > n.patienceMs) return true
+      for (const a of attempts) if (a.from === peerId && (last === undefined || a.progressedAt > last)) last = a.progressedAt
     }
-    return false
+    return last === undefined ? 0 : now - last
   }
 
   #giveUpHopeless(now: number): void {
     for (const attempts of this.#incoming.attempts.values()) {
-      for (const a of attempts) if (a.from !== 'origin' && now - a.progressedAt > HOPELESS_MS) a.abort.abort()
+      for (const a of attempts) if (a.from !== 'origin' && this.#silentMs(a.from, now) > HOPELESS_MS) a.abort.abort()
     }
   }
 
   /** Asks a second peer for pieces whose first is silent for too long. */
   #hedge(now: number): void {
-    const neighbours = new Map(this.#swarm.neighbours().map((n) => [n.peer.id, n]))
+    const useful = this.#useful()
+    const silent = useful.filter((n) => this.#stalled(n, now))
+    if (silent.length === 0) return
+    const others = useful.filter((n) => !silent.includes(n) && n.busyUntil <= now)
     for (const [index, attempts] of this.#incoming.attempts) {
       const only = attempts[0] as Attempt
-      if (attempts.length > 1 || only.from === 'origin') continue
-      const patienceMs = neighbours.get(only.from)?.patienceMs ?? 0
-      if (now - only.progressedAt <= patienceMs) continue
-      const other = this.#useful(now).find(
-        (n) => n.peer.id !== only.from && this.#offers(n, index) && n.busyUntil <= now && !this.#stalled(n, now),
-      )
+      if (attempts.length > 1 || !silent.some((n) => n.peer.id === only.from)) continue
+      const other = others.find((n) => this.#offers(n, index) && n.outstandingBytes < n.allowanceBytes)
       if (other !== undefined) void this.#fetch(other.peer.id, index)
     }
   }

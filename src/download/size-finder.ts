@@ -6,6 +6,7 @@ import type { BlobMeta, BlobWriter } from '../store/store.ts'
 import type { Swarm } from '../transfer/transfer.ts'
 import type { Bell } from './bell.ts'
 import type { Parts } from './parts.ts'
+import type { Search } from './search.ts'
 
 /** Holders asked, one after another, for the first piece before the size is known: a blob of one piece then takes one round trip. */
 const MAX_EARLY_ASKS = 4
@@ -26,9 +27,7 @@ export interface SizeQuestion {
   readonly swarm: Swarm
   readonly parts: Parts
   readonly sources: readonly OriginSource[]
-  readonly holders: ReadonlySet<string>
-  readonly settled: () => boolean
-  readonly searching: () => boolean
+  readonly search: Search
   readonly bell: Bell
   readonly signal: AbortSignal
 }
@@ -58,7 +57,7 @@ export async function findSize(question: SizeQuestion): Promise<Found> {
     }
     const told = early.pending ? undefined : toldSize(question.swarm)
     if (told !== undefined) return found(await parts.store.write(digest, told), {})
-    if (!early.pending && question.settled()) {
+    if (!early.pending && question.search.settled()) {
       for (const source of question.sources) {
         try {
           return await fromOrigin(question, source)
@@ -70,7 +69,7 @@ export async function findSize(question: SizeQuestion): Promise<Found> {
       }
       const later = toldSize(question.swarm)
       if (later === undefined && originError !== undefined) throw originError
-      if (later === undefined && !question.searching())
+      if (later === undefined && question.search.over)
         throw new ShoalError('BLOB_UNKNOWN', `no peer holds ${digest}, and there is no origin to import it from`)
     }
     await question.bell.wait(signal)
@@ -155,10 +154,10 @@ class EarlyAsks {
   }
 
   pump(): First | undefined {
-    const { swarm, holders } = this.#question
+    const { swarm, search } = this.#question
     for (const { peer, state } of swarm.neighbours()) {
       if (this.#open > 0 || this.#asked.size >= MAX_EARLY_ASKS || this.#first !== undefined) break
-      if (!holders.has(peer.id) || this.#asked.has(peer.id) || state === 'none' || state === 'failed') continue
+      if (!search.holders.has(peer.id) || this.#asked.has(peer.id) || state === 'none' || state === 'failed') continue
       this.#asked.add(peer.id)
       void this.#ask(peer.id)
     }

@@ -1,0 +1,136 @@
+import { codeOf, ShoalError } from '../errors.ts'
+import type { OriginBody, OriginSource } from '../origin/origin.ts'
+import type { BlobMeta } from '../store/store.ts'
+import type { Swarm } from '../transfer/transfer.ts'
+import { Importer } from './importer.ts'
+import type { Incoming } from './incoming.ts'
+import type { Parts } from './parts.ts'
+import { PeerSource } from './peer-source.ts'
+import type { Search } from './search.ts'
+import { commitOrDoubt } from './verdict.ts'
+import { openWindowWriter } from './window-writer.ts'
+
+/** With holders in sight but nothing landing for so long, a download fails. */
+const STUCK_MS = 30_000
+
+export interface FillingOptions {
+  readonly incoming: Incoming
+  readonly swarm: Swarm
+  readonly search: Search
+  readonly parts: Parts
+  readonly meta: () => BlobMeta
+  /** Told of each answer of an origin before its first byte is stored. */
+  readonly onBody: (source: OriginSource, body: OriginBody) => Promise<void>
+}
+
+/** Runs the sources of one download until every wanted piece is held and the whole is right. */
+export class Filling {
+  readonly #options: FillingOptions
+  readonly #incoming: Incoming
+  readonly #peers: PeerSource
+  readonly #importer: Importer
+  #storeFailure: unknown
+  #kept = true
+
+  constructor(options: FillingOptions) {
+    const { incoming, swarm, parts, onBody } = options
+    const { log, metrics, random, origin, leases, bans } = parts
+    this.#options = options
+    this.#incoming = incoming
+    const onFailure = (error: unknown) => {
+      this.#storeFailure = error
+      incoming.bell.ring()
+    }
+    const onLiar = (peerId: string, reason: string) => bans.add(peerId, reason)
+    this.#peers = new PeerSource(incoming, swarm, { random, log, metrics, onFailure, onLiar })
+    this.#importer = new Importer(incoming, { origin, leases, log, metrics, onFailure, onBody })
+  }
+
+  /** Whether the store keeps what came in: not so when it was full. */
+  get kept(): boolean {
+    return this.#kept
+  }
+
+  addSource(source: OriginSource): void {
+    this.#importer.addSource(source)
+    this.#incoming.bell.ring()
+  }
+
+  /** Takes over a request that was opened to learn the blob's size. */
+  adopt(body: OriginBody, source: OriginSource): void {
+    this.#importer.adopt(body, source)
+  }
+
+  /** Takes a first piece that came before the size was known. */
+  async acceptEarly(peerId: string, bytes: Uint8Array): Promise<void> {
+    await this.#peers.acceptEarly(peerId, bytes)
+  }
+
+  /** Resolves when the blob is whole, right and committed. @throws why it can't be */
+  async run(signal: AbortSignal): Promise<void> {
+    const { parts, meta } = this.#options
+    const incoming = this.#incoming
+    for (;;) {
+      while (!incoming.writer.have.complete) {
+        signal.throwIfAborted()
+        this.#heedStore()
+        this.#pump(signal)
+        await incoming.bell.wait(signal)
+      }
+      const gatherWords = () => this.#peers.gatherWords(signal)
+      if (await commitOrDoubt({ incoming, parts, meta: meta(), originAble: this.#importer.able, gatherWords })) return
+      this.#peers.unpark()
+    }
+  }
+
+  close(): void {
+    for (const attempts of this.#incoming.attempts.values()) for (const attempt of attempts) attempt.abort.abort()
+    this.#importer.close()
+  }
+
+  /** A store that can't take more does not end a download: it streams through. */
+  #heedStore(): void {
+    const error = this.#storeFailure
+    if (error === undefined) return
+    this.#storeFailure = undefined
+    if (codeOf(error) !== 'STORE_FULL') throw error
+    const digest = String(this.#incoming.digest)
+    this.#options.parts.log.warn({ digest, code: 'STORE_FULL' }, 'no room in the store: streaming through without keeping')
+    this.#incoming.writer = openWindowWriter(this.#incoming.writer, this.#incoming.demand)
+    this.#kept = false
+  }
+
+  #pump(signal: AbortSignal): void {
+    const now = performance.now()
+    const { demand, writer } = this.#incoming
+    this.#peers.pump(now)
+    if (demand.readers === 0 || !this.#options.search.settled()) return
+    const orphaned = (index: number) => this.#orphaned(index)
+    const orphans = this.#peers.coversAll(now) ? [] : demand.missing((index) => writer.have.has(index)).filter(orphaned)
+    this.#importer.pump(fromNearest(orphans, demand.earliest ?? 0), orphaned, now, signal)
+    this.#failIfHopeless(now)
+  }
+
+  /** Nobody brings it, and no peer that shows signs of life holds it. */
+  #orphaned(index: number): boolean {
+    if (this.#incoming.writer.have.has(index)) return false
+    if (this.#incoming.attempts.get(index)?.some((a) => a.from === 'origin')) return false
+    return !this.#peers.covers(index, performance.now())
+  }
+
+  #failIfHopeless(now: number): void {
+    const { attempts, demand, writer, progressedAt, digest } = this.#incoming
+    if (this.#importer.able || this.#importer.running || attempts.size > 0 || demand.satisfied(writer.have)) return
+    if (now - progressedAt < STUCK_MS && (this.#peers.hopeful || !this.#options.search.over)) return
+    throw (
+      this.#importer.error ??
+      new ShoalError('BLOB_UNKNOWN', `no peer holds all of ${digest}, and there is no origin to import it from`)
+    )
+  }
+}
+
+/** Orphans from the first that a reader needs on, then around to the start. */
+function fromNearest(orphans: readonly number[], next: number): readonly number[] {
+  const at = orphans.findIndex((index) => index >= next)
+  return at <= 0 ? orphans : [...orphans.slice(at), ...orphans.slice(0, at)]
+}

@@ -1,0 +1,64 @@
+import { codeOf } from '../errors.ts'
+import type { BlobMeta } from '../store/store.ts'
+import type { Incoming } from './incoming.ts'
+import type { Parts } from './parts.ts'
+import { provenLiars, reviseAfterMismatch } from './suspects.ts'
+
+/** Claims kept as evidence of one lie. */
+const MAX_EVIDENCE = 4
+
+export interface Checking {
+  readonly incoming: Incoming
+  readonly parts: Parts
+  readonly meta: BlobMeta
+  /** Whether pieces can still be imported from the origin. */
+  readonly originAble: boolean
+  /** Collects what every neighbour says of every piece. */
+  readonly gatherWords: () => Promise<void>
+}
+
+/**
+ * With all pieces held: verifies the whole digest and commits. When it is wrong although every piece passed, finds the
+ * pieces to doubt and drops them (design 4).
+ * @returns whether the blob is whole and right; otherwise the doubted pieces are missing again
+ * @throws ShoalError DIGEST_MISMATCH when there is no other path to the right content; nothing of it is kept then
+ */
+export async function commitOrDoubt(checking: Checking): Promise<boolean> {
+  const { incoming, parts, meta } = checking
+  try {
+    await incoming.writer.commit(meta)
+  } catch (error) {
+    if (codeOf(error) !== 'DIGEST_MISMATCH') throw error
+    await checking.gatherWords()
+    const doubted = await reviseAfterMismatch(incoming, checking.originAble)
+    if (doubted === undefined) {
+      await condemn(incoming, parts)
+      throw error
+    }
+    const digest = String(incoming.digest)
+    parts.log.warn({ digest, pieces: doubted.length }, 'the digest does not match: pieces are fetched again by another path')
+    await incoming.writer.drop(doubted)
+    return false
+  }
+  await convict(incoming, parts)
+  return true
+}
+
+/** With the truth known, authors who said something else are proven liars. */
+async function convict({ book, geometry, writer, digest }: Incoming, { bans, peerId }: Parts): Promise<void> {
+  if (book.authors().size === 0) return
+  const truth = await writer.hashes(0, geometry.pieces)
+  const wrong = book.contradicting((index) => truth[index])
+  for (const [author, claims] of Map.groupBy(wrong, (claim) => claim.author)) {
+    if (author !== peerId) bans.add(author, `signed a wrong piece list of ${digest}`, claims.slice(0, MAX_EVIDENCE))
+  }
+}
+
+/** Every path led to the wrong digest: nothing is kept, and who signed exactly this list is proven wrong by the digest itself. */
+async function condemn({ book, geometry, writer, digest }: Incoming, { bans, peerId }: Parts): Promise<void> {
+  const accepted = await writer.hashes(0, geometry.pieces)
+  for (const [author, claims] of provenLiars(book, accepted)) {
+    if (author !== peerId) bans.add(author, `signed a piece list that is not ${digest}`, claims.slice(0, MAX_EVIDENCE))
+  }
+  await writer.drop(Array.from({ length: geometry.pieces }, (_, index) => index))
+}
