@@ -13,7 +13,13 @@ export async function signClaim(
 
 /** Whether the statement was signed by the author it names. */
 export async function verifyClaim(host: Pick<Host, 'verify'>, claim: Claim): Promise<boolean> {
-  return await host.verify(claim.author, claimSigningBytes(claim), claim.signature)
+  const bytes = signedBytes(claim)
+  return bytes !== undefined && (await host.verify(claim.author, bytes, claim.signature))
+}
+
+/** Claims that an answer about so many pieces may have: several authors may have a statement about each, and a crowd about all. */
+export function maxClaims(pieces: number): number {
+  return 4 * pieces + 256
 }
 
 /** Outcomes remembered: the same statement comes from many neighbours. */
@@ -23,7 +29,8 @@ const REMEMBERED = 4_096
 export function createClaimVerifier(host: Pick<Host, 'verify'>): (claim: Claim) => Promise<boolean> {
   const outcomes = new Map<string, Promise<boolean>>()
   return (claim) => {
-    const bytes = claimSigningBytes(claim)
+    const bytes = signedBytes(claim)
+    if (bytes === undefined) return Promise.resolve(false)
     const key = `${hash('sha256', bytes, 'base64')} ${claim.author} ${Buffer.from(claim.signature).toString('base64')}`
     const known = outcomes.get(key)
     if (known !== undefined) {
@@ -36,5 +43,14 @@ export function createClaimVerifier(host: Pick<Host, 'verify'>): (claim: Claim) 
     outcomes.set(key, outcome)
     if (outcomes.size > REMEMBERED) outcomes.delete(outcomes.keys().next().value as string)
     return outcome
+  }
+}
+
+/** `undefined` for what is no statement at all: pieces that a blob of its size does not have. */
+function signedBytes(claim: Claim): Uint8Array | undefined {
+  try {
+    return claimSigningBytes(claim)
+  } catch {
+    return undefined
   }
 }

@@ -5,6 +5,7 @@ import { decodeSwarmMessage, encodeSwarmMessage, type SwarmMessage } from '../..
 import { MAX_SWARM_MESSAGE_BYTES } from '../../protocols/swarm/limits.ts'
 import { ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
+import { maxClaims } from './claims.ts'
 import { Outbox } from './outbox.ts'
 
 export type StateMessage = Extract<SwarmMessage, { type: 'state' }>
@@ -122,9 +123,4 @@ export class Inquirer {
     for (const question of [...this.#questions.values()].flat()) question.reject(reason)
     this.#questions.clear()
   }
-}
-
-/** Several authors may each have a statement about every piece; beyond that somebody makes us hold and check for nothing. */
-function maxClaims(count: number): number {
-  return 4 * count + 16
 }

@@ -6,6 +6,7 @@ import { MAX_SWARM_MESSAGE_BYTES } from '../../protocols/swarm/limits.ts'
 import { ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
 import { Allowance } from './allowance.ts'
+import { maxClaims } from './claims.ts'
 import { Outbox } from './outbox.ts'
 import type { StateFrame, SubscriptionParts } from './subscriptions.ts'
 
@@ -144,7 +145,7 @@ export class Subscriber {
   }
 
   async #onGetClaims(digest: Digest, first: number, count: number): Promise<void> {
-    const pages = pageClaims(await this.#claims(digest, first, count))
+    const pages = pageClaims((await this.#claims(digest, first, count)).slice(0, maxClaims(count)))
     if (pages.length === 0) pages.push([])
     for (const [i, claims] of pages.entries()) {
       this.#outbox.push(encodeFrame(encodeSwarmMessage({ type: 'claims', digest, claims, more: i < pages.length - 1 })))

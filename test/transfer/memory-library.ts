@@ -15,6 +15,8 @@ interface Blob {
   claims: readonly Claim[]
   /** Awaited before each read. */
   gate: Promise<void> | undefined
+  /** Every read fails. */
+  broken: boolean
   /** Indices that `recheck` finds wrong. */
   readonly rotten: Set<number>
 }
@@ -32,12 +34,15 @@ export interface MemoryLibrary extends Library {
   /** Read buffers out at the moment. */
   readonly buffers: number
   readonly rechecked: readonly number[]
+  /** The digest of each part read, in order. */
+  readonly reads: readonly string[]
 }
 
 /** Blobs in memory as a Library. Buffers are scribbled over when released, as a pool would reuse them. */
 export function createMemoryLibrary(): MemoryLibrary {
   const blobs = new Map<string, Blob>()
   const rechecked: number[] = []
+  const reads: string[] = []
   const counts = { opened: 0, open: 0, buffers: 0 }
   const blobOf = (digest: Digest): Blob => {
     const blob = blobs.get(digest.toString())
@@ -58,6 +63,7 @@ export function createMemoryLibrary(): MemoryLibrary {
         claims,
         complete: pieces === undefined,
         gate: undefined,
+        broken: false,
         rotten: new Set(),
       })
       return digest
@@ -80,17 +86,23 @@ export function createMemoryLibrary(): MemoryLibrary {
       return counts.buffers
     },
     rechecked,
+    reads,
     find: async (digest) => {
       const blob = blobs.get(digest.toString())
       if (blob === undefined) return undefined
       counts.opened++
       counts.open++
-      return holdingOf(blob, counts, rechecked)
+      return holdingOf(digest, blob, counts, { rechecked, reads })
     },
   }
 }
 
-function holdingOf(blob: Blob, counts: { open: number; buffers: number }, rechecked: number[]): Holding {
+function holdingOf(
+  digest: Digest,
+  blob: Blob,
+  counts: { open: number; buffers: number },
+  logs: { rechecked: number[]; reads: string[] },
+): Holding {
   return {
     size: blob.bytes.length,
     have: blob.have,
@@ -99,8 +111,10 @@ function holdingOf(blob: Blob, counts: { open: number; buffers: number }, rechec
     },
     mediaType: blob.mediaType,
     read: async (index, begin, length, { signal }) => {
+      logs.reads.push(String(digest))
       await blob.gate
       signal.throwIfAborted()
+      if (blob.broken) throw new ShoalError('STORE_CORRUPT', `piece ${index} is rotten`)
       if (!blob.have.has(index)) throw new ShoalError('BLOB_UNKNOWN', `piece ${index} is not held`)
       if (begin + length > pieceLength(blob.geometry, index)) throw new RangeError('beyond the piece')
       const at = pieceOffset(blob.geometry, index) + begin
@@ -114,9 +128,9 @@ function holdingOf(blob: Blob, counts: { open: number; buffers: number }, rechec
         },
       }
     },
-    claims: async () => blob.claims,
+    claims: async (first, count) => blob.claims.filter((c) => c.first < first + count && c.first + c.hashes.length > first),
     recheck: async (index) => {
-      rechecked.push(index)
+      logs.rechecked.push(index)
       return !blob.rotten.has(index) || !blob.have.delete(index)
     },
     close: async () => {

@@ -1,0 +1,310 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { createFrameDecoder, encodeFrame } from '../../protocols/frame.ts'
+import { createPieceAnswerDecoder, encodePieceRequest, type PieceHead } from '../../protocols/piece/codec.ts'
+import { PIECE_PROTOCOL } from '../../protocols/piece/limits.ts'
+import { MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
+import { decodeSwarmMessage, encodeSwarmMessage, type SwarmMessage } from '../../protocols/swarm/codec.ts'
+import { MAX_SWARM_MESSAGE_BYTES, SWARM_PROTOCOL } from '../../protocols/swarm/limits.ts'
+import type { Channel } from '../../src/net/channel.ts'
+import type { Host } from '../../src/net/host.ts'
+import { createMemoryNetwork } from '../../src/net/memory.ts'
+import { settled, until } from '../helpers/until.ts'
+import { content, NEVER, openTestNode, sha256, type TestNode, type TestNodeOptions } from './rig.ts'
+
+/** A peer that asks by hand and notes what comes. */
+class Asking {
+  readonly channel: Channel
+  readonly heads = new Map<number, PieceHead>()
+  readonly bytes = new Map<number, Buffer[]>()
+  readonly failed: number[] = []
+  /** Ids in the order in which their last byte came. */
+  readonly done: number[] = []
+  over: unknown
+  /** Awaited before each chunk is taken. */
+  gate: Promise<void> | undefined
+
+  constructor(channel: Channel) {
+    this.channel = channel
+    const decoder = createPieceAnswerDecoder({
+      onHead: (head) => {
+        this.heads.set(head.id, head)
+        if (head.length === 0) this.done.push(head.id)
+      },
+      onData: (id, part) => {
+        const parts = this.bytes.get(id) ?? []
+        parts.push(Buffer.from(part))
+        this.bytes.set(id, parts)
+        if (this.of(id).length === this.heads.get(id)?.length) this.done.push(id)
+      },
+      onFail: (id) => this.failed.push(id),
+    })
+    channel
+      .read(async (chunk) => {
+        await this.gate
+        decoder.push(chunk)
+      })
+      .then(
+        () => {
+          this.over = 'ended'
+        },
+        (error) => {
+          this.over = error
+        },
+      )
+  }
+
+  static async open(host: Host, node: TestNode): Promise<Asking> {
+    return new Asking(await host.open(node.ref, PIECE_PROTOCOL, { signal: NEVER }))
+  }
+
+  of(id: number): Buffer {
+    return Buffer.concat(this.bytes.get(id) ?? [])
+  }
+
+  async ask(...requests: Parameters<typeof encodePieceRequest>[0][]): Promise<void> {
+    await this.channel.write(requests.map(encodePieceRequest))
+  }
+}
+
+async function serving(
+  run: (node: TestNode, network: ReturnType<typeof createMemoryNetwork>) => Promise<void>,
+  options: TestNodeOptions = {},
+): Promise<void> {
+  const network = createMemoryNetwork()
+  await using node = await openTestNode(network.host(), options)
+  await run(node, network)
+  assert.equal(node.library.buffers, 0)
+}
+
+describe('serving pieces', () => {
+  it('answers each request once, in frames of any piece size', () =>
+    serving(async (node, network) => {
+      const bytes = content(66 * 1024 * 1024 + 5)
+      const digest = node.library.put(bytes)
+      await using host = network.host()
+      const asking = await Asking.open(host, node)
+      const last = 66
+      await asking.ask(
+        { type: 'request', id: 1, digest, index: 3, maxBytes: 1 << 20 },
+        { type: 'request', id: 2, digest, index: last, maxBytes: 1 << 20 },
+        { type: 'request', id: 3, digest, index: last + 1, maxBytes: 1 << 20 },
+        { type: 'request', id: 4, digest, index: 0, maxBytes: 1000 },
+      )
+      await until('all are answered', () => asking.done.length === 4)
+      assert.equal(sha256(asking.of(1)), sha256(bytes.subarray(3 << 20, 4 << 20)))
+      assert.equal(sha256(asking.of(2)), sha256(bytes.subarray(last << 20)))
+      assert.equal(asking.heads.get(3)?.status, 'lacks')
+      assert.deepEqual([asking.heads.get(4)?.status, asking.heads.get(4)?.size], ['too-large', bytes.length])
+      assert.equal(node.transfer.servedBytes, (1 << 20) + 5)
+    }))
+
+  it('says busy beyond its queue, and goes on', () =>
+    serving(
+      async (node, network) => {
+        const digest = node.library.put(content(2 * MIN_PIECE_BYTES))
+        const gate = Promise.withResolvers<void>()
+        node.library.blob(digest).gate = gate.promise
+        await using host = network.host()
+        const asking = await Asking.open(host, node)
+        for (let id = 0; id < 10; id++) await asking.ask({ type: 'request', id, digest, index: 0, maxBytes: MIN_PIECE_BYTES })
+        await until('six are refused', () => asking.done.length === 6)
+        assert.ok([4, 5, 6, 7, 8, 9].every((id) => asking.heads.get(id)?.status === 'busy'))
+        gate.resolve()
+        await until('four are served', () => asking.done.length === 10)
+        await asking.ask({ type: 'request', id: 4, digest, index: 1, maxBytes: MIN_PIECE_BYTES })
+        await until('the next is served', () => asking.of(4).length === MIN_PIECE_BYTES)
+      },
+      { limits: { queuedRequests: 4 } },
+    ))
+
+  it('is fair: who asks for one piece does not wait for all of who asks for sixty-four', () =>
+    serving(
+      async (node, network) => {
+        const popular = node.library.put(content(64 * MIN_PIECE_BYTES))
+        const rare = node.library.put(content(10))
+        const gate = Promise.withResolvers<void>()
+        node.library.blob(popular).gate = gate.promise
+        await using greedyHost = network.host()
+        await using modestHost = network.host()
+        const greedy = await Asking.open(greedyHost, node)
+        const modest = await Asking.open(modestHost, node)
+        const maxBytes = MIN_PIECE_BYTES
+        await greedy.ask(
+          ...Array.from({ length: 64 }, (_, id) => ({ type: 'request' as const, id, digest: popular, index: id, maxBytes })),
+        )
+        await until('the greedy one is being served', () => node.library.reads.length === 1)
+        await modest.ask({ type: 'request', id: 1, digest: rare, index: 0, maxBytes })
+        await until('the modest one waits', () => node.library.opened === 2)
+        gate.resolve()
+        await until('both are served', () => modest.done.length === 1 && greedy.done.length === 64)
+        const turn = node.library.reads.indexOf(String(rare))
+        assert.ok(turn <= 2, `the modest one came after ${turn} pieces of the greedy one`)
+      },
+      { limits: { slots: 1, staleMs: 60_000 } },
+    ))
+
+  it('goes on serving others while peers that take nothing hold every slot, and lets those go in the end', () =>
+    serving(
+      async (node, network) => {
+        const digest = node.library.put(content(16 * MIN_PIECE_BYTES))
+        await using stack = new AsyncDisposableStack()
+        const stuck: Asking[] = []
+        for (let i = 0; i < 3; i++) {
+          const asking = await Asking.open(stack.use(network.host()), node)
+          asking.gate = new Promise(() => {})
+          for (let id = 0; id < 16; id++) await asking.ask({ type: 'request', id, digest, index: id, maxBytes: MIN_PIECE_BYTES })
+          stuck.push(asking)
+        }
+        const moving = await Asking.open(stack.use(network.host()), node)
+        await moving.ask({ type: 'request', id: 1, digest, index: 5, maxBytes: MIN_PIECE_BYTES })
+        await until('the one that takes is served', () => moving.done.length === 1)
+        await until('the others are let go', () => stuck.every((a) => a.channel.closed.aborted))
+      },
+      { limits: { slots: 2, staleMs: 20, maxSlots: 8, stallMs: 400 } },
+    ))
+
+  it('stops at the next frame when a piece is cancelled, and never begins one that was', () =>
+    serving(async (node, network) => {
+      const digest = node.library.put(content(70 * 1024 * 1024))
+      await using host = network.host()
+      const asking = await Asking.open(host, node)
+      const gate = Promise.withResolvers<void>()
+      asking.gate = gate.promise
+      const requests = [1, 2, 3].map((id) => ({ type: 'request' as const, id, digest, index: id, maxBytes: 1 << 20 }))
+      await asking.ask(...requests)
+      await until('it is being served', () => node.transfer.servedBytes > 0)
+      await asking.ask({ type: 'cancel', id: 1 }, { type: 'cancel', id: 3 }, { type: 'cancel', id: 77 })
+      gate.resolve()
+      await until('the other is served', () => asking.done.length === 1)
+      assert.deepEqual(asking.done, [2])
+      assert.deepEqual(asking.failed.toSorted(), [1, 3])
+      assert.ok(asking.of(1).length < 1 << 20)
+      assert.equal(asking.heads.has(3), false)
+    }))
+
+  it('says fail, not less, when its disk fails midway; and lacks when it fails at once', () =>
+    serving(
+      async (node, network) => {
+        const digest = node.library.put(content(70 * 1024 * 1024))
+        await using host = network.host()
+        const asking = await Asking.open(host, node)
+        const gate = Promise.withResolvers<void>()
+        asking.gate = gate.promise
+        await asking.ask({ type: 'request', id: 1, digest, index: 0, maxBytes: 1 << 20 })
+        await until('it is being served', () => node.transfer.servedBytes > 0)
+        node.library.blob(digest).broken = true
+        await asking.ask({ type: 'request', id: 2, digest, index: 1, maxBytes: 1 << 20 })
+        gate.resolve()
+        await until('both are answered', () => asking.failed.length === 1 && asking.done.length === 1)
+        assert.deepEqual([asking.failed, asking.done], [[1], [2]])
+        assert.equal(asking.heads.get(2)?.status, 'lacks')
+      },
+      { limits: { partBytes: 64 * 1024 } },
+    ))
+
+  it('reads nothing more for a peer that went away, and gives everything back', () =>
+    serving(async (node, network) => {
+      const digest = node.library.put(content(70 * 1024 * 1024))
+      await using host = network.host()
+      const asking = await Asking.open(host, node)
+      asking.gate = new Promise(() => {})
+      await asking.ask(
+        ...Array.from({ length: 32 }, (_, id) => ({ type: 'request' as const, id, digest, index: id, maxBytes: 1 << 20 })),
+      )
+      await until('it is being served', () => node.transfer.servedBytes > 0)
+      network.cut(host, node.host)
+      await until('its blob is let go', () => node.library.buffers === 0)
+      assert.ok(node.transfer.servedBytes < 2 << 20)
+    }))
+
+  it('holds a peer back that asks and asks and reads no answers', () =>
+    serving(async (node, network) => {
+      const digest = node.library.put(content(10))
+      await using host = network.host()
+      const asking = await Asking.open(host, node)
+      asking.gate = new Promise(() => {})
+      let asked = 0
+      const flood = async () => {
+        for (; asked < 1_000_000; asked += 1_000) {
+          const requests = Array.from({ length: 1_000 }, (_, i) => ({
+            type: 'request' as const,
+            id: asked + i,
+            digest,
+            index: 1,
+            maxBytes: 10,
+          }))
+          await asking.ask(...requests)
+        }
+      }
+      const flooding = flood().catch(() => {})
+      await settled(() => asked)
+      assert.ok(asked < 100_000, `${asked}`)
+      network.cut(host, node.host)
+      await flooding
+    }))
+})
+
+describe('telling peers what is held', () => {
+  const frame = (message: SwarmMessage) => encodeFrame(encodeSwarmMessage(message))
+
+  async function listen(host: Host, node: TestNode) {
+    const channel = await host.open(node.ref, SWARM_PROTOCOL, { signal: NEVER })
+    const heard: SwarmMessage[] = []
+    const decoder = createFrameDecoder(MAX_SWARM_MESSAGE_BYTES, (bytes) => heard.push(decodeSwarmMessage(bytes)))
+    channel.read((chunk) => decoder.push(chunk)).catch(() => {})
+    return { channel, heard }
+  }
+
+  it('gathers pieces that come at about the same time into one message', () =>
+    serving(async (node, network) => {
+      const bytes = content(100 * MIN_PIECE_BYTES)
+      const digest = node.library.put(bytes, { pieces: [0] })
+      await using host = network.host()
+      const { channel, heard } = await listen(host, node)
+      await channel.write([frame({ type: 'want', digest })])
+      await until('the state is told', () => heard.length === 1)
+      await using swarm = node.transfer.join(digest)
+      for (let i = 1; i < 100; i++) {
+        node.library.addPieces(digest, [i])
+        swarm.have([i])
+      }
+      await until('the pieces are told', () => heard.length === 2)
+      const [, have] = heard
+      assert.ok(have?.type === 'have' && have.indices.length === 99)
+    }))
+
+  it('tells nothing after unwant', () =>
+    serving(async (node, network) => {
+      const bytes = content(3 * MIN_PIECE_BYTES)
+      const digest = node.library.put(bytes, { pieces: [0] })
+      const other = node.library.put(content(10))
+      await using host = network.host()
+      const { channel, heard } = await listen(host, node)
+      await channel.write([frame({ type: 'want', digest }), frame({ type: 'unwant', digest })])
+      await until('the state is told', () => heard.length === 1)
+      await using swarm = node.transfer.join(digest)
+      swarm.have([1])
+      await channel.write([frame({ type: 'want', digest: other })])
+      await until('the other is told', () => heard.length === 2)
+      assert.equal(heard[1]?.type, 'state')
+    }))
+
+  it('answers wants beyond the bound, and does not remember them', () =>
+    serving(
+      async (node, network) => {
+        const digests = Array.from({ length: 5 }, () => node.library.put(content(10)))
+        await using host = network.host()
+        const { channel, heard } = await listen(host, node)
+        await channel.write(digests.map((digest) => frame({ type: 'want', digest })))
+        await until('all are answered', () => heard.length === 5)
+        for (const digest of digests) {
+          node.library.delete(digest)
+          node.transfer.refresh(digest)
+        }
+        await until('those remembered are told', () => heard.length === 8)
+        assert.ok(heard.slice(5).every((m) => m.type === 'state' && m.holding === 'none'))
+      },
+      { limits: { wantsPerPeer: 3 } },
+    ))
+})
