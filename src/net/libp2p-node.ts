@@ -12,6 +12,7 @@ import { createLibp2p } from 'libp2p'
 import { parseAddresses } from './addresses.ts'
 import type { Gater } from './gater.ts'
 import type { Libp2pHostOptions } from './libp2p.ts'
+import { NOISE_CRYPTO } from './noise-crypto.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
@@ -26,6 +27,8 @@ const PROVIDER_VALIDITY_MS = 6 * HOUR_MS
  */
 const STREAM_WINDOW_BYTES = 4 * MIB
 const READ_BUFFER_BYTES = 16 * MIB
+/** One slice: less makes a write wait several times, more only lies there. */
+const SOCKET_BUFFER_BYTES = 256 << 10
 const MAX_CONNECTIONS = 1000
 
 export type ShoalLibp2p = Libp2p<{ gossip?: GossipSub; dht?: KadDHT }>
@@ -45,7 +48,7 @@ export async function createNode(
     // A provider whose addresses were forgotten makes every server fail the whole answer (kad-dht GET_PROVIDERS).
     peerStore: { maxAddressAge: 2 * PROVIDER_VALIDITY_MS, maxPeerAge: 4 * PROVIDER_VALIDITY_MS },
     transports: [transport()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [noise({ crypto: NOISE_CRYPTO })],
     streamMuxers: muxers(),
     connectionGater: gater.rules,
     connectionManager: {
@@ -67,7 +70,11 @@ export async function createNode(
 }
 
 function transport() {
-  const socket: TCPSocketOptions & { highWaterMark: number } = { noDelay: true, keepAlive: true, highWaterMark: MIB }
+  const socket: TCPSocketOptions & { highWaterMark: number } = {
+    noDelay: true,
+    keepAlive: true,
+    highWaterMark: SOCKET_BUFFER_BYTES,
+  }
   return tcp({ dialOpts: socket, listenOpts: socket, backlog: 1024 })
 }
 
