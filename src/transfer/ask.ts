@@ -35,8 +35,10 @@ interface OpenAsk {
 export interface AskerOptions {
   readonly pace: Pace
   readonly now: () => number
-  /** Piece bytes that came in; `wasted` are those of cancelled requests. */
-  readonly onBytes: (bytes: number, wasted: boolean) => void
+  /** Piece bytes that came in. */
+  readonly onBytes: (bytes: number) => void
+  /** Those of them whose request was cancelled. */
+  readonly onWasted: (bytes: number) => void
 }
 
 /**
@@ -86,6 +88,7 @@ export class Asker {
     const now = this.#options.now()
     if (this.#open.size === 0) this.#heardAt = now
     const id = this.#freeId()
+    const message = encodePieceRequest({ type: 'request', id, digest, index, maxBytes: into.length })
     const onAbort = () => this.#cancel(id)
     const wasIdle = this.#options.pace.sent(now)
     this.#open.set(id, {
@@ -101,7 +104,7 @@ export class Asker {
       cancelled: false,
     })
     signal.addEventListener('abort', onAbort)
-    this.#outbox.push(encodePieceRequest({ type: 'request', id, digest, index, maxBytes: into.length }))
+    this.#outbox.push(message)
     return promise
   }
 
@@ -165,10 +168,15 @@ export class Asker {
     const ask = this.#expected(id)
     const length = ask.head?.length ?? -1
     if (ask.received + part.length > length) throw malformed(`data beyond the answer to request ${id}`)
-    if (!ask.cancelled) ask.question.into.set(part, ask.received)
-    ask.received += part.length
-    this.#options.onBytes(part.length, ask.cancelled)
-    if (!ask.cancelled) ask.question.onProgress?.(ask.received)
+    this.#options.onBytes(part.length)
+    if (ask.cancelled) {
+      ask.received += part.length
+      this.#options.onWasted(part.length)
+    } else {
+      ask.question.into.set(part, ask.received)
+      ask.received += part.length
+      ask.question.onProgress?.(ask.received)
+    }
     if (ask.received === length) this.#end(ask)
   }
 
@@ -199,6 +207,7 @@ export class Asker {
     const ask = this.#open.get(id)
     if (ask === undefined || ask.cancelled) return
     ask.cancelled = true
+    this.#options.onWasted(ask.received)
     this.#outbox.push(encodePieceRequest({ type: 'cancel', id }))
     ask.reject(ask.question.signal.reason)
   }

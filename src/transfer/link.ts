@@ -29,6 +29,8 @@ export interface LinkParts {
 
 const RETRY_START_MS = 100
 const RETRY_MAX_MS = 30_000
+/** A peer that has never answered is tried so many times; more only when it is named again. */
+const FIRST_TRIES = 3
 /** A peer that broke the protocol waits as one that failed so many times in a row. */
 const STRIKE_FAILURES = 8
 
@@ -62,10 +64,10 @@ export class Link {
     this.usedAt = now()
     this.pace = new Pace(limits)
     const onDown = (reason: unknown) => this.#down(reason)
-    const received = (bytes: number, wasted: boolean) => {
+    const onBytes = (bytes: number) => {
       this.receivedBytes += bytes
-      if (wasted) parts.metrics.wasted(bytes)
     }
+    const onWasted = (bytes: number) => parts.metrics.wasted(bytes)
     const hear = (message: Parameters<Interest['hear']>[0]) => {
       this.load = message.load
       this.#answered()
@@ -79,7 +81,7 @@ export class Link {
     })
     this.#data = new Line({
       open: async (signal) =>
-        new Asker(await host.open(this.peer, PIECE_PROTOCOL, { signal }), { pace: this.pace, now, onBytes: received }),
+        new Asker(await host.open(this.peer, PIECE_PROTOCOL, { signal }), { pace: this.pace, now, onBytes, onWasted }),
       openMs: limits.openMs,
       onDown,
     })
@@ -183,7 +185,7 @@ export class Link {
       if (!needed && quietMs > idleMs && now - this.usedAt > idleMs) void line.close()
     }
     this.#sayUnwanted()
-    if (this.#worked && now >= this.#retryAt && this.#failures < STRIKE_FAILURES) {
+    if (now >= this.#retryAt && this.#failures < (this.#worked ? STRIKE_FAILURES : FIRST_TRIES)) {
       for (const interest of this.#interests.values()) this.retry(interest)
     }
   }

@@ -2,6 +2,7 @@ import type { Digest } from '../../protocols/digest.ts'
 import { PIECE_PROTOCOL } from '../../protocols/piece/limits.ts'
 import { SWARM_PROTOCOL } from '../../protocols/swarm/limits.ts'
 import { ShoalError } from '../errors.ts'
+import type { Channel } from '../net/channel.ts'
 import type { Host, PeerRef } from '../net/host.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -73,8 +74,8 @@ class LinkedTransfer implements Transfer {
 
   async listen(): Promise<void> {
     const streams = { maxInboundStreams: STREAMS_PER_PEER }
-    await this.#host.handle(SWARM_PROTOCOL, streams, (channel) => this.#subscriptions.serve(channel))
-    await this.#host.handle(PIECE_PROTOCOL, streams, (channel) => this.#server.serve(channel))
+    await this.#host.handle(SWARM_PROTOCOL, streams, (channel) => this.#serve(this.#subscriptions, channel))
+    await this.#host.handle(PIECE_PROTOCOL, streams, (channel) => this.#serve(this.#server, channel))
   }
 
   get servedBytes(): number {
@@ -124,6 +125,11 @@ class LinkedTransfer implements Transfer {
     this.#subscriptions.abort(reason)
     this.#server.abort(reason)
     await this.#shelf.close()
+  }
+
+  async #serve(server: { serve(channel: Channel): Promise<void> }, channel: Channel): Promise<void> {
+    if (this.#closed) throw new ShoalError('NODE_CLOSED', 'the node is closing')
+    await server.serve(channel)
   }
 
   #linkTo(peer: PeerRef): Link {
