@@ -7,17 +7,18 @@ import type { OriginSource } from './origin/origin.ts'
  * Reads what a caller gave as an origin: an HTTP(S) URL, or a registry reference whose repository has the blob or manifest.
  * @throws ShoalError REFERENCE_INVALID
  */
-export function parseOrigin(origin: string | URL | OriginSource): OriginSource {
-  if (typeof origin === 'object' && !(origin instanceof URL)) return origin
+export function parseOrigin(origin: string | URL | OriginSource): readonly OriginSource[] {
+  if (typeof origin === 'object' && !(origin instanceof URL)) return [origin]
   if (origin instanceof URL || /^https?:\/\//i.test(origin)) {
     const url = URL.canParse(String(origin)) ? new URL(origin) : undefined
     if (url === undefined || !/^https?:$/.test(url.protocol)) {
       throw new ShoalError('REFERENCE_INVALID', `not an HTTP(S) URL: "${String(origin).slice(0, 200)}"`)
     }
-    return { type: 'url', url }
+    return [{ type: 'url', url }]
   }
   const { registry, repository } = parseReference(origin)
-  return { type: 'registry', registry, repository, kind: 'blob' }
+  // a digest does not say which of the two it names
+  return (['blob', 'manifest'] as const).map((kind) => ({ type: 'registry', registry, repository, kind }))
 }
 
 /** The bytes of what `node.add` takes: a path, a `file:` URL, bytes in memory, or a stream. */

@@ -3,11 +3,10 @@ import { formatZone, type ZoneLabel } from '../protocols/zone.ts'
 import { openContent, parseOrigin } from './content-source.ts'
 import type { Discovery } from './discovery/discovery.ts'
 import type { Bans } from './download/bans.ts'
-import type { Downloads, OpenBlob } from './download/download.ts'
+import type { Downloads, OpenBlob, OpenOptions } from './download/download.ts'
 import { ShoalError } from './errors.ts'
 import { checkRange, createFetchedBlob } from './fetched-blob.ts'
 import type { Host } from './net/host.ts'
-import type { OriginSource } from './origin/origin.ts'
 import type { FetchedBlob, FetchOptions, NodeStatus, PeerInfo, ShoalNode } from './shoal-node.ts'
 import type { BlobInfo, Store } from './store/store.ts'
 import type { Transfer } from './transfer/transfer.ts'
@@ -59,7 +58,7 @@ export class RunningNode implements ShoalNode {
     }
   }
 
-  async open(digest: Digest, options: { origin?: OriginSource | undefined; signal: AbortSignal }): Promise<OpenBlob> {
+  async open(digest: Digest, options: OpenOptions): Promise<OpenBlob> {
     this.#mustRun()
     return this.#in.downloads.open(digest, options)
   }

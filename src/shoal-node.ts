@@ -1,5 +1,5 @@
 import type { Digest } from '../protocols/digest.ts'
-import type { DownloadProgress, OpenBlob } from './download/download.ts'
+import type { DownloadProgress, OpenBlob, OpenOptions } from './download/download.ts'
 import type { OriginSource } from './origin/origin.ts'
 import type { BlobInfo } from './store/store.ts'
 
@@ -63,7 +63,7 @@ export interface ShoalNode extends AsyncDisposable {
    */
   fetch(digest: string | Digest, options?: FetchOptions): Promise<FetchedBlob>
   /** The layer under `fetch`, without copies: everything that reads content comes through here. */
-  open(digest: Digest, options: { origin?: OriginSource | undefined; signal: AbortSignal }): Promise<OpenBlob>
+  open(digest: Digest, options: OpenOptions): Promise<OpenBlob>
   /** Stores a file or stream, announces it, and gives its digest. @throws ShoalError STORE_FULL, BLOB_TOO_LARGE */
   add(
     content: string | URL | AsyncIterable<Uint8Array> | Uint8Array,

@@ -36,12 +36,19 @@ export interface DownloadProgress {
   readonly neighbours: number
 }
 
+export interface OpenOptions {
+  /** Where to import from what no peer has, in order of preference; without one, only peers are asked. */
+  readonly origin?: OriginSource | readonly OriginSource[] | undefined
+  readonly meta?: BlobMeta
+  /** Ends the opening; a blob that is open is let go by closing it. */
+  readonly signal: AbortSignal
+}
+
 export interface Downloads extends AsyncDisposable {
   /**
-   * Resolves when the size is known: at once for what is held. `origin` says where to import from what no peer has;
-   * without one, only peers are asked.
+   * Resolves when the size is known: at once for what is held.
    * @throws ShoalError BLOB_UNKNOWN (no peer, no origin), ORIGIN_*, DIGEST_MISMATCH, BLOB_TOO_LARGE, NODE_CLOSED
    */
-  open(digest: Digest, options: { origin?: OriginSource | undefined; meta?: BlobMeta; signal: AbortSignal }): Promise<OpenBlob>
+  open(digest: Digest, options: OpenOptions): Promise<OpenBlob>
   progress(): readonly DownloadProgress[]
 }

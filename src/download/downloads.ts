@@ -1,8 +1,7 @@
 import type { Digest } from '../../protocols/digest.ts'
 import { ShoalError } from '../errors.ts'
-import type { OriginSource } from '../origin/origin.ts'
 import type { BlobMeta } from '../store/store.ts'
-import type { DownloadProgress, Downloads, OpenBlob } from './download.ts'
+import type { DownloadProgress, Downloads, OpenBlob, OpenOptions } from './download.ts'
 import type { Incoming } from './incoming.ts'
 import { OpenedBlob } from './opened-blob.ts'
 import type { Parts } from './parts.ts'
@@ -18,14 +17,11 @@ export class NodeDownloads implements Downloads {
     this.#parts = parts
   }
 
-  async open(
-    digest: Digest,
-    options: { origin?: OriginSource | undefined; meta?: BlobMeta; signal: AbortSignal },
-  ): Promise<OpenBlob> {
+  async open(digest: Digest, options: OpenOptions): Promise<OpenBlob> {
     if (this.#closed) throw new ShoalError('NODE_CLOSED', 'the node is closing')
     options.signal.throwIfAborted()
     const heal = async (signal: AbortSignal) => {
-      const session = this.#join(digest, options.origin, options.meta ?? {})
+      const session = this.#join(digest, options)
       try {
         await session.geometry(signal)
         return session
@@ -40,7 +36,7 @@ export class NodeDownloads implements Downloads {
       if (stored?.complete) return new OpenedBlob(digest, stored.geometry, { stored, session: undefined }, heal)
       await stored?.[Symbol.asyncDispose]()
     }
-    const session = this.#join(digest, options.origin, options.meta ?? {})
+    const session = this.#join(digest, options)
     try {
       const geometry = await session.geometry(options.signal)
       return new OpenedBlob(digest, geometry, { stored: undefined, session }, heal)
@@ -73,7 +69,7 @@ export class NodeDownloads implements Downloads {
     return session?.over ? undefined : session
   }
 
-  #join(digest: Digest, origin: OriginSource | undefined, meta: BlobMeta): Session {
+  #join(digest: Digest, { origin = [], meta = {} }: OpenOptions): Session {
     let session = this.#running(digest)
     if (session === undefined) {
       const previous = this.#sessions.get(String(digest))
@@ -83,7 +79,7 @@ export class NodeDownloads implements Downloads {
       session = created
       this.#sessions.set(String(digest), session)
     }
-    session.hold(origin)
+    session.hold(Array.isArray(origin) ? origin : [origin])
     return session
   }
 }

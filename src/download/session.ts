@@ -64,12 +64,15 @@ export class Session {
   }
 
   /** A handle keeps the download alive; each is given back once. */
-  hold(source: OriginSource | undefined): void {
+  hold(sources: readonly OriginSource[]): void {
     this.#handles++
     clearTimeout(this.#linger)
-    if (source === undefined || this.#sources.some((s) => sameSource(s, source))) return
-    this.#sources.push(source)
-    this.#filling?.addSource(source)
+    for (const source of sources) {
+      if (this.#sources.some((s) => sameSource(s, source))) continue
+      this.#sources.push(source)
+      this.#filling?.addSource(source)
+    }
+    this.#bell.ring()
   }
 
   letGo(): void {

@@ -28,6 +28,8 @@ export async function commitOrDoubt(checking: Checking): Promise<boolean> {
   try {
     await incoming.writer.commit(meta)
   } catch (error) {
+    // our own disk changed pieces since they were verified: they are missing now, and nobody lied
+    if (codeOf(error) === 'STORE_CORRUPT') return false
     if (codeOf(error) !== 'DIGEST_MISMATCH') throw error
     await checking.gatherWords()
     const doubted = await reviseAfterMismatch(incoming, checking.originAble)

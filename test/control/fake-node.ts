@@ -52,7 +52,7 @@ export function createFakeNode(): FakeNode {
     },
     async open(digest, { origin, signal }) {
       signal.throwIfAborted()
-      node.asked.push(origin)
+      node.asked.push(Array.isArray(origin) ? origin[0] : origin)
       const held = node.blobs.get(String(digest)) ?? (origin === undefined ? undefined : node.origin.get(String(digest)))
       if (held === undefined && origin !== undefined)
         throw new ShoalError('ORIGIN_NOT_FOUND', `the origin does not have ${digest}`)
