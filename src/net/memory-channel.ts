@@ -95,7 +95,7 @@ class Lane {
 export class MemoryChannel implements Channel {
   readonly peerId: string
   readonly protocol: string
-  readonly direction: 'inbound' | 'outbound'
+  readonly #direction: 'inbound' | 'outbound'
   readonly #in: Lane
   readonly #out: Lane
   readonly #over = new AbortController()
@@ -107,13 +107,23 @@ export class MemoryChannel implements Channel {
   constructor(peerId: string, protocol: string, direction: 'inbound' | 'outbound', incoming: Lane, outgoing: Lane) {
     this.peerId = peerId
     this.protocol = protocol
-    this.direction = direction
+    this.#direction = direction
     this.#in = incoming
     this.#out = outgoing
   }
 
   get closed(): AbortSignal {
     return this.#over.signal
+  }
+
+  /** Whether this is the answering end of a stream of `protocol`. */
+  serves(protocol: string): boolean {
+    return this.#direction === 'inbound' && this.protocol === protocol
+  }
+
+  /** Lets go of what the other end still sends, after this end is done with the channel. */
+  discard(): void {
+    if (!this.#reading) this.read(() => {}).catch(() => {})
   }
 
   join(twin: MemoryChannel): void {

@@ -1,23 +1,16 @@
+import { SILENT } from '../telemetry/log.ts'
 import type { Channel } from './channel.ts'
 import type { ConnectedPeer, Host, PeerRef, ProtocolLimits, Routing, Topics } from './host.ts'
 import { type Identity, sign, verify } from './identity.ts'
 import type { MemoryWorld, Subscription } from './memory.ts'
 import { createChannelPair, type MemoryChannel } from './memory-channel.ts'
+import { createMemoryRouting } from './memory-routing.ts'
+import { createMemoryTopics } from './memory-topics.ts'
 import { hostClosed, peerBlocked, peerRefused, peerUnreachable } from './peer-errors.ts'
 import { createPeerEvents } from './peer-events.ts'
+import { serveStream } from './serve-stream.ts'
 
-/** What the hosts of one network may ask of each other. */
-export interface MemoryHost extends Host {
-  readonly subscriptions: ReadonlyMap<string, Subscription>
-  /** Loses the connection to the peer, on both sides. */
-  drop(peerId: string): void
-  /** The answering side of a connect; false when blocked. */
-  accept(link: Link): boolean
-  lose(peerId: string): void
-  /** The answering side of an open; `undefined` when the protocol is not served. */
-  serve(protocol: string, channel: MemoryChannel): boolean
-}
-
+/** One side's view of a connection. */
 interface Link {
   readonly peer: PeerRef
   readonly direction: 'inbound' | 'outbound'
@@ -36,160 +29,140 @@ export interface MemoryHostSettings {
   readonly routing: boolean
 }
 
-export function createMemoryHost(world: MemoryWorld, identity: Identity, settings: MemoryHostSettings): MemoryHost {
-  const self = identity.peerId
-  const address = `${settings.address}/p2p/${self}`
-  const links = new Map<string, Link>()
-  const services = new Map<string, Service>()
-  const blocked = new Set<string>()
-  const subscriptions = new Map<string, Subscription>()
-  const events = createPeerEvents()
-  let open = true
+export class MemoryHost implements Host {
+  readonly peerId: string
+  readonly topics: Topics | undefined
+  readonly routing: Routing | undefined
+  readonly subscriptions = new Map<string, Subscription>()
+  readonly #world: MemoryWorld
+  readonly #identity: Identity
+  readonly #self: PeerRef
+  readonly #links = new Map<string, Link>()
+  readonly #services = new Map<string, Service>()
+  readonly #blocked = new Set<string>()
+  readonly #events = createPeerEvents()
+  #open = true
 
-  const lose = (peerId: string) => {
-    const link = links.get(peerId)
-    if (link === undefined) return
-    links.delete(peerId)
-    for (const channel of link.channels) channel.fail(new Error('connection lost'))
-    events.emit({ type: 'disconnect', peer: link.peer })
+  constructor(world: MemoryWorld, identity: Identity, settings: MemoryHostSettings) {
+    this.peerId = identity.peerId
+    this.#world = world
+    this.#identity = identity
+    this.#self = { id: identity.peerId, addresses: [`${settings.address}/p2p/${identity.peerId}`] }
+    this.topics = settings.topics ? createMemoryTopics(world, this.peerId, this.subscriptions) : undefined
+    this.routing = settings.routing ? createMemoryRouting(world, this.#self) : undefined
+    world.hosts.set(this.peerId, this)
   }
-  const drop = (peerId: string) => {
-    lose(peerId)
-    world.hosts.get(peerId)?.lose(self)
+
+  addresses(): readonly string[] {
+    return this.#self.addresses
   }
-  const accept = (link: Link) => {
-    if (!open || blocked.has(link.peer.id)) return false
-    if (links.has(link.peer.id)) return true
-    links.set(link.peer.id, link)
-    queueMicrotask(() => links.get(link.peer.id) === link && events.emit({ type: 'connect', peer: link.peer }))
-    return true
+
+  peers(): readonly ConnectedPeer[] {
+    return [...this.#links.values()].map(({ peer, direction, connectedAt }) => {
+      return { id: peer.id, address: peer.addresses[0] as string, direction, connectedAt, rttMs: undefined }
+    })
   }
-  const newLink = (id: string, theirs: string, direction: Link['direction']): Link => ({
-    peer: { id, addresses: [theirs] },
-    direction,
-    connectedAt: Date.now(),
-    channels: new Set(),
-  })
-  const track = (channel: MemoryChannel) => {
-    const channels = links.get(channel.peerId)?.channels
-    channels?.add(channel)
-    channel.closed.addEventListener('abort', () => channels?.delete(channel), { once: true })
+
+  isConnected(peerId: string): boolean {
+    return this.#links.has(peerId)
   }
-  const connect = async (peer: PeerRef, signal: AbortSignal) => {
+
+  async connect(peer: PeerRef, { signal }: { signal: AbortSignal }): Promise<void> {
     await undefined
     signal.throwIfAborted()
-    if (!open) throw hostClosed()
-    if (links.has(peer.id)) return
-    if (blocked.has(peer.id)) throw peerBlocked(peer.id)
-    const other = world.hosts.get(peer.id)
-    const known =
-      other !== undefined && peer.addresses.some((a) => other.addresses().some((b) => b === a || b.startsWith(`${a}/p2p/`)))
-    if (!known || peer.id === self || !world.reachable(self, peer.id)) throw peerUnreachable(peer.id)
-    if (!other.accept(newLink(self, address, 'inbound'))) throw peerUnreachable(peer.id)
-    accept(newLink(peer.id, other.addresses()[0] as string, 'outbound'))
+    if (!this.#open) throw hostClosed()
+    if (this.#links.has(peer.id)) return
+    if (this.#blocked.has(peer.id)) throw peerBlocked(peer.id)
+    const other = this.#world.hosts.get(peer.id)
+    if (other === undefined || other === this || !this.#world.reachable(this.peerId, peer.id)) throw peerUnreachable(peer.id)
+    if (!peer.addresses.some((address) => other.answersAt(address))) throw peerUnreachable(peer.id)
+    if (!other.#link(this.#self, 'inbound')) throw peerUnreachable(peer.id)
+    this.#link(other.#self, 'outbound')
   }
 
-  const host: MemoryHost = {
-    peerId: self,
-    subscriptions,
-    topics: settings.topics ? createTopics(world, self, subscriptions) : undefined,
-    routing: settings.routing ? createRouting(world, { id: self, addresses: [address] }) : undefined,
-    drop,
-    lose,
-    accept,
-    addresses: () => [address],
-    peers: () => [...links.values()].map(describe),
-    isConnected: (peerId) => links.has(peerId),
-    connect: (peer, { signal }) => connect(peer, signal),
-    open: async (peer, protocol, { signal }) => {
-      await connect(peer, signal)
-      const [mine, theirs] = createChannelPair(self, peer.id, { ...world, protocol })
-      track(mine)
-      if (world.hosts.get(peer.id)?.serve(protocol, theirs)) return mine
-      mine.fail(new Error('refused'))
-      throw peerRefused(peer.id, protocol)
-    },
-    serve: (protocol, channel) => {
-      const service = services.get(protocol)
-      if (service === undefined) return false
-      const inbound = [...(links.get(channel.peerId)?.channels ?? [])].filter(
-        (c) => c.protocol === protocol && c.direction === 'inbound',
-      )
-      track(channel)
-      // As libp2p does: too many streams are reset after the protocol has been agreed.
-      if (inbound.length >= service.limits.maxInboundStreams) channel.abort(new Error('too many streams'))
-      else run(service, channel)
-      return true
-    },
-    handle: async (protocol, limits, serve) => {
-      services.set(protocol, { limits, serve })
-    },
-    onPeer: events.on,
-    sign: (bytes) => sign(identity, bytes),
-    verify,
-    block: async (peerId) => {
-      blocked.add(peerId)
-      drop(peerId)
-    },
-    unblock: (peerId) => void blocked.delete(peerId),
-    [Symbol.asyncDispose]: async () => {
-      open = false
-      for (const peerId of links.keys()) drop(peerId)
-      if (world.hosts.get(self) === host) world.hosts.delete(self)
-    },
+  async open(peer: PeerRef, protocol: string, options: { signal: AbortSignal }): Promise<Channel> {
+    await this.connect(peer, options)
+    const [mine, theirs] = createChannelPair(this.peerId, peer.id, { ...this.#world, protocol })
+    this.#track(mine)
+    const other = this.#world.hosts.get(peer.id)
+    if (other !== undefined && other.#serve(protocol, theirs)) return mine
+    mine.fail(new Error('refused'))
+    throw peerRefused(peer.id, protocol)
   }
-  world.hosts.set(self, host)
-  return host
-}
 
-/** `serve` resolves: closed; rejects: aborted. */
-function run(service: Service, channel: MemoryChannel): void {
-  queueMicrotask(() => {
-    service.serve(channel).then(
-      () => channel.close(),
-      (error) => channel.abort(error),
-    )
-  })
-}
-
-function describe(link: Link): ConnectedPeer {
-  const { direction, connectedAt } = link
-  return { id: link.peer.id, address: link.peer.addresses[0] as string, direction, connectedAt, rttMs: undefined }
-}
-
-function createTopics(world: MemoryWorld, self: string, subscriptions: Map<string, Subscription>): Topics {
-  return {
-    subscribe: (topic, validate, onMessage) => {
-      subscriptions.set(topic, { validate, deliver: onMessage })
-    },
-    publish: async (topic, data) => {
-      const message = { author: self, data: data.slice() }
-      for (const [peerId, host] of world.hosts) {
-        if (peerId === self || !world.reachable(self, peerId)) continue
-        queueMicrotask(() => {
-          const subscription = host.subscriptions.get(topic)
-          if (subscription?.validate(message) === 'accept') subscription.deliver(message)
-        })
-      }
-    },
+  async handle(protocol: string, limits: ProtocolLimits, serve: (channel: Channel) => Promise<void>): Promise<void> {
+    this.#services.set(protocol, { limits, serve })
   }
-}
 
-function createRouting(world: MemoryWorld, self: PeerRef): Routing {
-  return {
-    provide: async (cid, { signal }) => {
-      signal.throwIfAborted()
-      const known = world.providers.get(cid.toString()) ?? new Map<string, PeerRef>()
-      world.providers.set(cid.toString(), known.set(self.id, self))
-    },
-    cancel: async (cid) => {
-      world.providers.get(cid.toString())?.delete(self.id)
-    },
-    async *find(cid, { signal }) {
-      for (const provider of [...(world.providers.get(cid.toString())?.values() ?? [])]) {
-        signal.throwIfAborted()
-        if (provider.id !== self.id) yield provider
-      }
-    },
+  onPeer(listener: Parameters<Host['onPeer']>[0]): () => void {
+    return this.#events.on(listener)
+  }
+
+  sign(bytes: Uint8Array): Promise<Uint8Array> {
+    return sign(this.#identity, bytes)
+  }
+
+  verify(peerId: string, bytes: Uint8Array, signature: Uint8Array): Promise<boolean> {
+    return verify(peerId, bytes, signature)
+  }
+
+  async block(peerId: string): Promise<void> {
+    this.#blocked.add(peerId)
+    this.drop(peerId)
+  }
+
+  unblock(peerId: string): void {
+    this.#blocked.delete(peerId)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#open = false
+    for (const peerId of this.#links.keys()) this.drop(peerId)
+    if (this.#world.hosts.get(this.peerId) === this) this.#world.hosts.delete(this.peerId)
+  }
+
+  answersAt(address: string): boolean {
+    return this.#self.addresses.some((own) => own === address || own.startsWith(`${address}/p2p/`))
+  }
+
+  /** Loses the connection to the peer, on both sides. */
+  drop(peerId: string): void {
+    this.#lose(peerId)
+    const other = this.#world.hosts.get(peerId)
+    if (other !== undefined) other.#lose(this.peerId)
+  }
+
+  #link(peer: PeerRef, direction: Link['direction']): boolean {
+    if (!this.#open || this.#blocked.has(peer.id)) return false
+    if (this.#links.has(peer.id)) return true
+    this.#links.set(peer.id, { peer, direction, connectedAt: Date.now(), channels: new Set() })
+    queueMicrotask(() => this.#events.emit({ type: 'connect', peer }))
+    return true
+  }
+
+  #lose(peerId: string): void {
+    const link = this.#links.get(peerId)
+    if (link === undefined) return
+    this.#links.delete(peerId)
+    for (const channel of link.channels) channel.fail(new Error('connection lost'))
+    queueMicrotask(() => this.#events.emit({ type: 'disconnect', peer: link.peer }))
+  }
+
+  /** @returns false when the protocol is not served here */
+  #serve(protocol: string, channel: MemoryChannel): boolean {
+    const service = this.#services.get(protocol)
+    if (service === undefined) return false
+    const open = [...(this.#links.get(channel.peerId)?.channels ?? [])].filter((other) => other.serves(protocol))
+    this.#track(channel)
+    // As libp2p does: a stream too many is reset after its protocol has been agreed.
+    if (open.length >= service.limits.maxInboundStreams) channel.abort(new Error('too many streams'))
+    else queueMicrotask(() => void serveStream(channel, service.serve, SILENT))
+    return true
+  }
+
+  #track(channel: MemoryChannel): void {
+    const channels = this.#links.get(channel.peerId)?.channels
+    channels?.add(channel)
+    channel.closed.addEventListener('abort', () => channels?.delete(channel), { once: true })
   }
 }

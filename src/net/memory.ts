@@ -1,6 +1,6 @@
 import type { Host, PeerRef, TopicMessage, Verdict } from './host.ts'
 import { createIdentity } from './identity.ts'
-import { createMemoryHost, type MemoryHost } from './memory-host.ts'
+import { MemoryHost } from './memory-host.ts'
 
 export interface MemoryNetworkOptions {
   /** Bytes one direction of a stream holds before its writer waits. */
@@ -63,7 +63,7 @@ export function createMemoryNetwork(options: MemoryNetworkOptions = {}): MemoryN
     host: (options = {}) => {
       const identity = createIdentity(options.id)
       const address = `/ip4/10.${(made >> 16) & 255}.${(made >> 8) & 255}.${made++ & 255}/tcp/7402`
-      return createMemoryHost(world, identity, { address, topics: options.topics ?? true, routing: options.routing ?? true })
+      return new MemoryHost(world, identity, { address, topics: options.topics ?? true, routing: options.routing ?? true })
     },
     cut: (a, b) => cut(idOf(a), idOf(b)),
     partition: (some, others) => {
