@@ -85,7 +85,8 @@ export class MemoryHost implements Host {
     const [mine, theirs] = createChannelPair(this.peerId, peer.id, { ...this.#world, protocol })
     this.#track(mine)
     const other = this.#world.hosts.get(peer.id)
-    if (other !== undefined && other.#serve(protocol, theirs)) return mine
+    const served = other === undefined ? false : other.#serve(protocol, theirs)
+    if (served) return mine
     mine.fail(new Error('refused'))
     throw peerRefused(peer.id, protocol)
   }
