@@ -101,8 +101,10 @@ export class DiskStore implements Store {
 
   async setMeta(digest: Digest, meta: BlobMeta): Promise<void> {
     await using blob = await this.open(digest)
-    const entry = blob === undefined ? undefined : this.#shelf.peek(digest)
-    if (entry === undefined) throw new ShoalError('BLOB_UNKNOWN', `${digest} is not held`)
+    // a writer that has put nothing yet has an entry too: what is private must be marked before its first byte
+    const entry = this.#shelf.peek(digest)
+    if (entry === undefined || (blob === undefined && entry.users === 0))
+      throw new ShoalError('BLOB_UNKNOWN', `${digest} is not held`)
     entry.held.meta = meta
     await entry.record()
   }

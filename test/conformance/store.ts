@@ -477,6 +477,19 @@ function books(open: OpenStore): void {
     assert.deepEqual(blob?.meta, {})
   })
 
+  it('takes what is known about a blob before its first piece, and keeps it with the pieces', async (t) => {
+    const s = await open(t, {})
+    const c = content(600 * KiB, 7)
+    const meta = { restrictedTo: ['reg.test/team/app'] }
+    {
+      await using writer = await s.write(c.digest, c.bytes.length)
+      await s.setMeta(c.digest, meta)
+      await writer.put(0, c.pieces[0] as Uint8Array, c.hashes[0])
+    }
+    await using blob = await s.open(c.digest)
+    assert.deepEqual(blob?.meta, meta)
+  })
+
   it('remembers tags, the latest word of each', async (t) => {
     const s = await open(t, {})
     const record = tag(1)
