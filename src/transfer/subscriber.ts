@@ -128,7 +128,13 @@ export class Subscriber {
     const { limits, admits, stateOf, onWanted } = this.#parts
     const key = digest.toString()
     const want: Want = this.#wants.get(key) ?? { digest, told: undefined, outdated: false }
-    const kept = admits(this.peerId) && (this.#wants.has(key) || this.#wants.size < limits.wantsPerPeer)
+    if (!admits(this.peerId)) {
+      this.#outbox.push(
+        encodeFrame(encodeSwarmMessage({ type: 'state', digest, holding: 'none', size: 0, have: undefined, load: 0 })),
+      )
+      return
+    }
+    const kept = this.#wants.has(key) || this.#wants.size < limits.wantsPerPeer
     want.told = undefined
     if (kept) {
       this.#wants.set(key, want)

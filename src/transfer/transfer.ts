@@ -62,7 +62,10 @@ export interface PieceArrival {
 
 /** One blob's swarm as this node takes part in it. */
 export interface Swarm extends AsyncDisposable {
-  /** Takes a peer in: connects, opens its control stream, sends `want`. Idempotent; failures show as state `failed`. */
+  /**
+   * Takes a peer in: connects, opens its control stream, sends `want`. Idempotent; failures show as state `failed`. A failed one is tried
+   * again by itself for a while, with growing pauses, and when it is added again; one that broke the protocol only then.
+   */
   add(peer: PeerRef): void
   neighbours(): readonly Neighbour[]
   /** Calls back (coalesced to a microtask) whenever a neighbour's state, bitfield, or capacity changed. */
@@ -71,7 +74,9 @@ export interface Swarm extends AsyncDisposable {
    * Asks for one piece; its bytes land in `into` from 0 on. For a peer whose blob size is not known yet, `into` is
    * MIN_PIECE_BYTES and index 0: a blob of one piece then takes one round trip.
    * @throws ShoalError PEER_LACKS_PIECE (also when too large for `into`: its size is then in `neighbours()`), PEER_BUSY, PEER_REFUSED,
-   * PEER_GONE, MESSAGE_MALFORMED, or the signal's reason (the request is cancelled at the peer)
+   * PEER_GONE, PEER_TIMEOUT (the link could not be opened, or was silent for long), PEER_UNREACHABLE, MESSAGE_MALFORMED, or the
+   * signal's reason (the request is cancelled at the peer). Once it has settled, `into` is not touched any more.
+   * `onProgress` gets the bytes that have arrived so far.
    */
   request(
     peerId: string,
@@ -79,7 +84,11 @@ export interface Swarm extends AsyncDisposable {
     into: Uint8Array,
     options: { signal: AbortSignal; onProgress?: (bytes: number) => void },
   ): Promise<PieceArrival>
-  /** Fetches the peer's statements about these pieces; their signatures have been checked and they are about this blob. @throws as request */
+  /**
+   * Fetches the peer's statements about these pieces, about the first MAX_CLAIMS_PIECES of them if there are more; their signatures
+   * have been checked and they are about this blob.
+   * @throws as request, and CLAIM_INVALID (a forged one: the link is dropped)
+   */
   claims(peerId: string, first: number, count: number, options: { signal: AbortSignal }): Promise<readonly Claim[]>
   /** Tells all neighbours that want this blob which pieces we came to hold (batched, a few ms to tens of ms). */
   have(indices: readonly number[]): void

@@ -16,7 +16,12 @@ function watched(host: Host): { host: Host; channels: Channel[] } {
     channels.push(channel)
     return channel
   }
-  return { host: { ...host, open }, channels }
+  const get = (target: Host, key: string | symbol) => {
+    if (key === 'open') return open
+    const value = Reflect.get(target, key, target)
+    return typeof value === 'function' ? value.bind(target) : value
+  }
+  return { host: new Proxy(host, { get }), channels }
 }
 
 async function twoNodes(

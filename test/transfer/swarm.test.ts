@@ -260,6 +260,7 @@ describe('a swarm', () => {
       async ([giver, me]) => {
         const digest = giver.library.put(content(10))
         await using swarm = await joined(me, digest, [giver])
+        assert.equal(swarm.neighbours()[0]?.state, 'none')
         const asked = swarm.request(giver.ref.id, 0, new Uint8Array(MIN_PIECE_BYTES), { signal: NEVER })
         await assert.rejects(asked, (error) => codeOf(error) === 'PEER_REFUSED')
       },
