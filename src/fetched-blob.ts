@@ -1,8 +1,9 @@
 import { createWriteStream } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
+import { pipe } from 'it-pipe'
 import type { Digest } from '../protocols/digest.ts'
-import type { OpenBlob } from './download/download.ts'
+import type { OpenBlob, VerifiedChunk } from './download/download.ts'
 import { ShoalError } from './errors.ts'
 import type { FetchedBlob } from './shoal-node.ts'
 
@@ -16,12 +17,7 @@ export function createFetchedBlob(blob: OpenBlob, range: { start: number; end: n
     if (used) throw new TypeError('the bytes of a fetched blob can be read once: fetch it again')
     used = true
     try {
-      for await (const chunk of blob.read({ ...range, signal })) {
-        // the caller may keep what it gets: the pool's buffer goes back
-        const copy = Uint8Array.from(chunk.bytes)
-        chunk.release()
-        yield copy
-      }
+      yield* pipe(blob.read({ ...range, signal }), ownCopies)
     } finally {
       await blob[Symbol.asyncDispose]()
     }
@@ -59,6 +55,15 @@ export function createFetchedBlob(blob: OpenBlob, range: { start: number; end: n
         throw error
       }
     },
+  }
+}
+
+/** The caller may keep what it gets, so the pool's buffers go back. */
+async function* ownCopies(chunks: AsyncIterable<VerifiedChunk>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    const copy = Uint8Array.from(chunk.bytes)
+    chunk.release()
+    yield copy
   }
 }
 
