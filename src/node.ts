@@ -108,7 +108,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
     }),
   )
   const vouching = stack.use(await openVouching({ host, lookup: (question) => vouch(store, question), log }))
-  const origin = stack.use(await openOrigin({ upstreams: options.upstream ?? new Map(), log }))
+  const origin = stack.use(await openOrigin({ upstreams: options.upstream ?? new Map(), via: host.peerId, log }))
   const downloads = stack.use(
     new NodeDownloads({
       peerId: host.peerId,

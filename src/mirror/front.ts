@@ -3,9 +3,11 @@ import { codeOf, ShoalError } from '../errors.ts'
 import { type Answer, bytesAnswer, refusalAnswer } from './answer.ts'
 import { answerBlob } from './blobs.ts'
 import { browserRefusal } from './browser-guard.ts'
+import { isLoop } from './loop.ts'
 import { answerManifest } from './manifests.ts'
 import type { MirrorOptions } from './mirror.ts'
 import { refusal, refusalOf, type Subject } from './oci-errors.ts'
+import { Ping } from './ping.ts'
 import { isLoopback, isPrivateName } from './private-name.ts'
 import { answerRelayed } from './relay.ts'
 import { parseRoute, type Route } from './route.ts'
@@ -21,12 +23,14 @@ interface Circumstances {
 export class Front {
   readonly #serving: Serving
   readonly #options: MirrorOptions
+  readonly #pings: Ping
   readonly #upstreams: ReadonlySet<string>
 
   constructor(serving: Serving, options: MirrorOptions) {
     this.#serving = serving
     this.#options = options
-    const { upstreams = [], defaultUpstream } = options
+    const { upstreams = [], defaultUpstream, via, log, now = () => performance.now() } = options
+    this.#pings = new Ping({ backend: serving.backend, access: serving.access, defaultUpstream, via, log, now })
     this.#upstreams = new Set(
       [...upstreams, ...(defaultUpstream === undefined ? [] : [defaultUpstream])].map((n) => n.toLowerCase()),
     )
@@ -43,7 +47,7 @@ export class Front {
     const route = this.#route(request, circumstances)
     setCommon(response, route, circumstances.closing)
     try {
-      await send(response, await this.#answer(request, route, gone.signal), options)
+      await send(response, await this.#answer(request, route, circumstances, gone.signal), options)
     } catch (error) {
       await this.#failed(error, request, response, route, options)
     } finally {
@@ -58,7 +62,7 @@ export class Front {
     if (page !== undefined) return { type: 'refused', refusal: refusal(403, 'DENIED', page) }
     const route = parseRoute(method, url, defaultUpstream)
     if (!('registry' in route)) return route
-    if (via !== undefined && headers.via?.split(/[\s,]+/).includes(via)) {
+    if (isLoop(headers.via, via)) {
       return { type: 'refused', refusal: refusal(404, 'NAME_UNKNOWN', `${route.registry} leads back to this mirror`) }
     }
     if (isPrivateName(route.registry) && !this.#upstreams.has(route.registry)) {
@@ -68,8 +72,18 @@ export class Front {
     return route
   }
 
-  async #answer(request: IncomingMessage, route: Route, signal: AbortSignal): Promise<Answer> {
-    if (route.type === 'ping') return bytesAnswer(200, Buffer.from('{}'), { 'content-type': 'application/json' })
+  /** A password is asked for only where the whole way to the client is this host's own loopback. */
+  async #ping({ headers, socket }: IncomingMessage, { listensOnLoopback }: Circumstances, signal: AbortSignal): Promise<Answer> {
+    const { authorization, via } = headers
+    const mayAsk = listensOnLoopback && isLoopback(socket.remoteAddress ?? '')
+    const challenge = mayAsk ? await this.#pings.challenge({ authorization, via }, { signal }) : undefined
+    if (challenge === undefined) return bytesAnswer(200, Buffer.from('{}'), { 'content-type': 'application/json' })
+    const message = `${this.#options.defaultUpstream} wants a password`
+    return refusalAnswer(refusal(401, 'UNAUTHORIZED', message, { 'www-authenticate': challenge }))
+  }
+
+  async #answer(request: IncomingMessage, route: Route, circumstances: Circumstances, signal: AbortSignal): Promise<Answer> {
+    if (route.type === 'ping') return await this.#ping(request, circumstances, signal)
     if (route.type === 'refused') {
       this.#log(request, route.refusal.status, route.refusal.code, route.refusal.message)
       return refusalAnswer(route.refusal)
@@ -81,6 +95,7 @@ export class Front {
       registry,
       repository,
       authorization: headers.authorization,
+      via: headers.via,
       head,
       hasFallback: ns !== undefined,
       headers,

@@ -12,8 +12,8 @@ const MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 /** A manifest is read whole and verified before the first header is written; ranges of one are answered with the whole. */
 export async function answerManifest(serving: Serving, asked: Asked, reference: Digest | string): Promise<Answer> {
   if (typeof reference !== 'string') return await answerDigest(serving, asked, reference, undefined)
-  const { registry, repository, authorization } = asked
-  const tag = await serving.tags.resolve({ registry, repository, tag: reference, authorization }, { signal: asked.signal })
+  const { registry, repository, authorization, via } = asked
+  const tag = await serving.tags.resolve({ registry, repository, tag: reference, authorization, via }, { signal: asked.signal })
   // a stand-in's manifest must be had before it is promised
   if (tag.warning !== undefined) return await answerDigest(serving, asked, tag.digest, tag)
   if (noneMatchNames(asked.headers['if-none-match'], tag.digest)) return notModified(headersOf(tag.digest))

@@ -11,6 +11,7 @@
  *   credentials for it (access.ts), unless the operator declares the node `shared`.
  * - What it can't do is 404 at the first request, so that the client goes on to the registry; upstream's 401, 403 and 429 are
  *   passed on. In the middle of a body the connection is cut, and no body is ever ended short.
+ * - `GET /v2/` asks for a password when the default upstream does and the client is on this host (ping.ts says why only then).
  * - One range is answered with 206; a list of ranges with the whole, which clients of lists tolerate.
  * - Registries on private addresses are refused unless the operator named them as upstreams.
  */
@@ -38,7 +39,7 @@ export interface MirrorBackend {
   stat(digest: Digest): Promise<BlobInfo | undefined>
   /** What is known of the content of a download under way, `restrictedTo` as soon as an origin wanted credentials. */
   active(digest: Digest): BlobMeta | undefined
-  readonly origin: Pick<Origin, 'open' | 'resolveTag' | 'permits' | 'relay'>
+  readonly origin: Pick<Origin, 'open' | 'resolveTag' | 'permits' | 'relay' | 'challenge'>
   readonly tags: TagRecords
   /** What a peer says that a tag means. Peers tell only what is not restricted. */
   askTag(

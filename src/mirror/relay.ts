@@ -20,8 +20,8 @@ export async function answerRelayed(
   asked: Asked & { overLoopback: boolean },
   named: Named & { path: string },
 ): Promise<Answer> {
-  const { registry, authorization } = asked
-  const request = { registry, path: named.path, accept: asked.headers.accept, authorization }
+  const { registry, authorization, via } = asked
+  const request = { registry, path: named.path, accept: asked.headers.accept, authorization, via }
   const ask = async (signal: AbortSignal) => {
     const given = await serving.backend.origin.relay(request, { signal })
     return { ...given, bytes: await collect(given.body, registry) }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Digest } from '../../protocols/digest.ts'
 import type { OpenBlob } from '../download/download.ts'
-import type { Authorization } from '../origin/origin.ts'
+import type { Authorization, Via } from '../origin/origin.ts'
 import type { BlobMeta } from '../store/store.ts'
 import type { Access, RegistrySource } from './access.ts'
 import type { Cuts } from './cuts.ts'
@@ -14,6 +14,8 @@ export interface Asked {
   readonly registry: string
   readonly repository: string
   readonly authorization: Authorization | undefined
+  /** Through whom it came here. */
+  readonly via: Via | undefined
   readonly head: boolean
   /** Whether the client has other hosts to go to for this very request (containerd does, and says `ns`). */
   readonly hasFallback: boolean
@@ -70,6 +72,6 @@ export class Serving {
   }
 }
 
-function sourceOf({ registry, repository, kind, authorization }: Asked & { kind: RegistrySource['kind'] }): RegistrySource {
-  return { type: 'registry', registry, repository, kind, authorization }
+function sourceOf({ registry, repository, kind, authorization, via }: Asked & { kind: RegistrySource['kind'] }): RegistrySource {
+  return { type: 'registry', registry, repository, kind, authorization, via }
 }

@@ -1,5 +1,5 @@
 import { codeOf, type ErrorCode } from '../errors.ts'
-import type { Authorization, ManifestHead } from '../origin/origin.ts'
+import type { Authorization, ManifestHead, Via } from '../origin/origin.ts'
 import type { TagRecord } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Access } from './access.ts'
@@ -13,6 +13,7 @@ export interface TagReference {
   readonly repository: string
   readonly tag: string
   readonly authorization: Authorization | undefined
+  readonly via?: Via | undefined
 }
 
 /** What a tag means for one client. */

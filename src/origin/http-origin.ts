@@ -58,9 +58,9 @@ export class HttpOrigin implements Origin {
   }
 
   async resolveTag(reference: Reference, options: Options): Promise<ManifestHead> {
-    const { registry, repository, tag, authorization } = reference
+    const { registry, repository, tag, authorization, via } = reference
     if (!isTag(tag)) throw new ShoalError('REFERENCE_INVALID', `not a tag: "${tag.slice(0, 100)}"`)
-    const request = { registry, authorization, ...manifestRequest(repository, tag) }
+    const request = { registry, authorization, via, ...manifestRequest(repository, tag) }
     const head = await this.#registries.ask({ ...request, method: 'HEAD' }, options)
     const facts = head.answer.status === 200 ? factsInHeaders(head.answer) : undefined
     head.answer.discard()
@@ -93,11 +93,15 @@ export class HttpOrigin implements Origin {
     }
   }
 
+  challenge(request: Parameters<Origin['challenge']>[0], options: Options): Promise<string | undefined> {
+    return this.#registries.challenge(request, options)
+  }
+
   async relay(request: RelayRequest, options: Options): ReturnType<Origin['relay']> {
-    const { registry, authorization, accept } = request
+    const { registry, authorization, via, accept } = request
     const { path, repository } = parseRelayPath(request.path)
     const headers = accept === undefined ? {} : { accept }
-    const ask = { registry, repository, path, method: 'GET', headers, authorization } as const
+    const ask = { registry, repository, path, method: 'GET', headers, authorization, via } as const
     const { answer, challenge } = await this.#registries.ask(ask, options)
     const { status } = answer
     if (status === 401 || status === 403 || status >= 500) throw await failureOf(answer, registry, challenge)
@@ -124,12 +128,15 @@ export class HttpOrigin implements Origin {
     const range = rangeHeader(asked)
     const ranged: Record<string, string> = range === undefined ? {} : { range }
     if (source.type === 'url') return this.#urls.ask({ url: source.url, method, headers: ranged }, options)
-    const { registry, repository, kind, authorization } = source
+    const { registry, repository, kind, authorization, via } = source
     if (kind === 'manifest')
-      return this.#registries.ask({ registry, authorization, method, ...manifestRequest(repository, String(digest)) }, options)
+      return this.#registries.ask(
+        { registry, authorization, via, method, ...manifestRequest(repository, String(digest)) },
+        options,
+      )
     const path = `/v2/${checkedRepository(repository)}/blobs/${digest}`
     const bulk = method === 'GET'
-    return this.#registries.ask({ registry, authorization, method, repository, path, headers: ranged, bulk }, options)
+    return this.#registries.ask({ registry, authorization, via, method, repository, path, headers: ranged, bulk }, options)
   }
 }
 

@@ -15,6 +15,8 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>
   /** For the host of `url`: no other ever gets it. */
   readonly authorization?: string | undefined
+  /** The `Via` of the request that this one is made for. */
+  readonly via?: string | undefined
   readonly reach: Reach
   /** Whether the body is a blob: those have connections of their own, so that small requests never wait for them. */
   readonly bulk?: boolean
@@ -36,6 +38,8 @@ export interface HttpAnswer {
 export interface HttpOptions extends Readonly<Record<keyof typeof ORIGIN_DEFAULTS, number>> {
   readonly resolver: Resolver
   readonly userAgent: string
+  /** What this node calls itself in `Via`. */
+  readonly via?: string | undefined
 }
 
 const DISCARD_BYTES = 64 * 1024
@@ -99,6 +103,7 @@ export class HttpClient implements AsyncDisposable {
         'user-agent': this.#options.userAgent,
         accept: '*/*',
         ...request.headers,
+        ...viaHeader(request.via, this.#options.via),
         'accept-encoding': 'identity',
         ...(authorization === undefined ? {} : { authorization }),
       },
@@ -125,6 +130,12 @@ export class HttpClient implements AsyncDisposable {
     this.#agents.set(key, agent)
     return agent
   }
+}
+
+/** The chain so far and our own name at its end (RFC 9110, 7.6.3). */
+function viaHeader(chain: string | undefined, own: string | undefined): { via?: string } {
+  const all = [...(chain === undefined ? [] : [chain]), ...(own === undefined ? [] : [`1.1 ${own}`])]
+  return all.length === 0 ? {} : { via: all.join(', ') }
 }
 
 function answerOf(url: URL, { statusCode, headers, body }: Dispatcher.ResponseData): HttpAnswer {

@@ -16,6 +16,8 @@ export interface OriginOptions {
   readonly upstreams: ReadonlyMap<string, URL>
   readonly log: Log
   readonly timeouts?: Partial<OriginTimeouts>
+  /** What this node calls itself in the `Via` of its requests: a mirror that sees its own name knows of a loop. */
+  readonly via?: string
   /** How names are looked up: the system's way by default. */
   readonly lookup?: Resolver['lookup']
 }
@@ -24,7 +26,7 @@ export interface OriginOptions {
 export async function openOrigin(options: OriginOptions): Promise<Origin> {
   const resolver: Resolver = { lookup: options.lookup ?? lookup, isPublic: isPublicAddress }
   const limits = { ...ORIGIN_DEFAULTS, ...options.timeouts }
-  const http = new HttpClient({ ...limits, resolver, userAgent: `shoal/${VERSION}` })
+  const http = new HttpClient({ ...limits, resolver, userAgent: `shoal/${VERSION}`, via: options.via })
   const tokenTimeoutMs = limits.headerTimeoutMs + limits.connectTimeoutMs
   const registries = new RegistryClient({ http, resolver, tokenTimeoutMs, upstreams: options.upstreams, log: options.log })
   return new HttpOrigin({ http, registries, log: options.log })

@@ -4,6 +4,9 @@ import type { Digest } from '../../protocols/digest.ts'
 /** Credentials as a client presented them: the value of its `Authorization` header. Never logged, kept, or sent to another host. */
 export type Authorization = string
 
+/** The `Via` of the request that this is done for: sent on with our own name, so that a request that comes round again is noticed. */
+export type Via = string
+
 /** What to read: a blob or manifest of a registry's repository, or a URL. */
 export type OriginSource =
   | {
@@ -13,6 +16,7 @@ export type OriginSource =
       readonly repository: string
       readonly kind: 'blob' | 'manifest'
       readonly authorization?: Authorization | undefined
+      readonly via?: Via | undefined
     }
   | { readonly type: 'url'; readonly url: URL }
 
@@ -59,11 +63,25 @@ export interface Origin extends AsyncDisposable {
       readonly repository: string
       readonly tag: string
       readonly authorization?: Authorization | undefined
+      readonly via?: Via | undefined
     },
     options: { signal: AbortSignal },
   ): Promise<ManifestHead>
   /** Whether upstream lets these credentials (or nobody's) see this blob or manifest: HEAD. @throws as open for anything but 401, 403, 404 */
   permits(source: OriginSource, digest: Digest, options: { signal: AbortSignal }): Promise<boolean>
+  /**
+   * What the registry's own `/v2/` asks credentials with, of nobody or of who shows these: its `WWW-Authenticate`. `undefined` when
+   * it asks for none, or has the operator's own. No token is fetched for it.
+   * @throws as open for anything but an answer and 401
+   */
+  challenge(
+    request: {
+      readonly registry: string
+      readonly authorization?: Authorization | undefined
+      readonly via?: Via | undefined
+    },
+    options: { signal: AbortSignal },
+  ): Promise<string | undefined>
   /** Passes any other pull-API GET (tags list, referrers) through. */
   relay(
     request: {
@@ -71,6 +89,7 @@ export interface Origin extends AsyncDisposable {
       readonly path: string
       readonly accept?: string | undefined
       readonly authorization?: Authorization | undefined
+      readonly via?: Via | undefined
     },
     options: { signal: AbortSignal },
   ): Promise<{

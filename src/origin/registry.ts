@@ -7,7 +7,7 @@ import { CoolDowns, rateLimited } from './cool-down.ts'
 import { parseRetryAfter } from './failure.ts'
 import type { HttpAnswer, HttpClient } from './http.ts'
 import { type Identity, identities } from './identity.ts'
-import { excerptOf } from './refusal.ts'
+import { excerptOf, failureOf } from './refusal.ts'
 import { TokenClient } from './tokens.ts'
 import { createUpstreams, type Upstream } from './upstreams.ts'
 
@@ -19,6 +19,7 @@ export interface RegistryRequest {
   readonly method: 'GET' | 'HEAD'
   readonly headers?: Readonly<Record<string, string>>
   readonly authorization?: string | undefined
+  readonly via?: string | undefined
   readonly bulk?: boolean
 }
 
@@ -83,6 +84,26 @@ export class RegistryClient {
     return settle(isMissing ? asFirst : asClient)
   }
 
+  /**
+   * The challenge of the registry's `/v2/` to nobody, or to exactly these credentials; `undefined` when it lets them in.
+   * @throws ShoalError as `ask`; ORIGIN_FAILED and the like for other refusals
+   */
+  async challenge(
+    { registry, authorization, via }: { registry: string; authorization?: string | undefined; via?: string | undefined },
+    options: { signal: AbortSignal },
+  ): Promise<string | undefined> {
+    const upstream = this.#allowed(registry)
+    if (upstream.authorization !== undefined) return undefined
+    const identity = identities(undefined, authorization).at(-1) as Identity
+    this.#coolDowns.check(`${upstream.base.href} ${identity.key}`, upstream.name, performance.now())
+    const request = { registry, repository: '', path: '/v2/', method: 'GET', via } as const
+    const answer = await this.#send(upstream, request, identity.authorization, options)
+    const challenge = answer.isFromHost ? answer.header('www-authenticate') : undefined
+    if (answer.status !== 401 && answer.status >= 300) throw await failureOf(answer, registry)
+    answer.discard()
+    return answer.status === 401 ? challenge : undefined
+  }
+
   #allowed(registry: string): Upstream {
     const upstream = this.#upstreams.find(registry)
     const address = addressIn(upstream.base)
@@ -128,10 +149,11 @@ export class RegistryClient {
   }
 
   #send(upstream: Upstream, request: RegistryRequest, authorization: string | undefined, options: { signal: AbortSignal }) {
-    const { method, headers = {}, bulk = false } = request
+    const { method, headers = {}, via, bulk = false } = request
     const url = new URL(upstream.base)
     url.href = `${url.href.replace(/\/$/, '')}${request.path}`
-    return this.#http.send({ url, method, headers, authorization, reach: upstream.configured ? 'any' : 'public', bulk }, options)
+    const reach = upstream.configured ? 'any' : 'public'
+    return this.#http.send({ url, method, headers, authorization, via, reach, bulk }, options)
   }
 
   async #coolDown(key: string, upstream: Upstream, answer: HttpAnswer): Promise<ShoalError> {

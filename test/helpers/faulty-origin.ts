@@ -50,6 +50,8 @@ export interface FaultyOrigin extends Registry {
   faults: Faults
   /** The `Authorization` of each request, oldest first. */
   readonly authorizations: readonly (string | undefined)[]
+  /** The `Via` of each request, oldest first. */
+  readonly vias: readonly (string | undefined)[]
   /** The client's port of each request, oldest first: one port is one connection. */
   readonly ports: readonly (number | undefined)[]
   /** Resolves when the next answer ends without having been sent whole. */
@@ -58,6 +60,7 @@ export interface FaultyOrigin extends Registry {
 
 export async function openFaultyOrigin(options: { readonly port?: number } = {}): Promise<FaultyOrigin> {
   const authorizations: (string | undefined)[] = []
+  const vias: (string | undefined)[] = []
   const ports: (number | undefined)[] = []
   const sent = new WeakMap<Socket, number>()
   const cut = new EventEmitter()
@@ -66,6 +69,7 @@ export async function openFaultyOrigin(options: { readonly port?: number } = {})
     ...options,
     send: async (exchange) => {
       authorizations.push(exchange.request.headers.authorization)
+      vias.push(exchange.request.headers.via)
       ports.push(exchange.request.socket.remotePort)
       exchange.response.once('close', () => exchange.response.writableFinished || cut.emit('cut'))
       const { faults } = origin
@@ -77,6 +81,7 @@ export async function openFaultyOrigin(options: { readonly port?: number } = {})
   const origin: FaultyOrigin = Object.assign(registry, {
     faults: {},
     authorizations,
+    vias,
     ports,
     nextCut: async () => void (await once(cut, 'cut')),
   })

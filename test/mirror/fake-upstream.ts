@@ -14,7 +14,7 @@ export interface Repository {
   readonly liesInHead?: boolean
 }
 
-type Call = 'open' | 'resolveTag' | 'permits' | 'relay'
+type Call = 'open' | 'resolveTag' | 'permits' | 'relay' | 'challenge'
 
 /** Registries in memory that keep count of what they were asked, and fail or hang when told to. */
 export class FakeUpstream {
@@ -23,6 +23,8 @@ export class FakeUpstream {
   failure: ShoalError | undefined
   /** Awaited before each answer. */
   before: (call: Call) => Promise<void> = async () => {}
+  /** Who gets past `/v2/` of every registry, and what others are told there. */
+  ping: { readonly wants: string; readonly challenge: string } | undefined
   relayed: Awaited<ReturnType<MirrorBackend['origin']['relay']>> | undefined
 
   repository(name: string, options: Omit<Partial<Repository>, 'content' | 'tags'> = {}): Repository {
@@ -71,6 +73,12 @@ export class FakeUpstream {
       if (repository?.liesInHead) return true
       if (repository === undefined || (repository.wants !== undefined && repository.wants !== authorization)) return false
       return repository.content.has(String(digest))
+    },
+    challenge: async ({ registry, authorization }) => {
+      this.calls.push({ call: 'challenge', what: registry, authorization })
+      await this.before('challenge')
+      if (this.failure !== undefined) throw this.failure
+      return this.ping?.wants === authorization ? undefined : this.ping?.challenge
     },
     relay: async (request) => {
       this.calls.push({ call: 'relay', what: request.path, authorization: request.authorization })
