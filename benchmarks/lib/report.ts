@@ -14,8 +14,10 @@ export interface Report {
   readonly charts: Readonly<Record<string, string>>
 }
 
-/** Writes results/<name>.json, .md and .svg, and prints the table. */
-export function publish(report: Report): void {
+/** Prints the table; `keep` writes results/<name>.json, .md and .svg as well. */
+export function publish(report: Report, { keep }: { keep: boolean }): void {
+  process.stdout.write(`\n${report.title}\n${terminalTable(report.columns, report.rows)}\n\n`)
+  if (!keep) return
   mkdirSync(RESULTS, { recursive: true })
   const on = machine()
   writeFileSync(new URL(`${report.name}.json`, RESULTS), `${JSON.stringify({ machine: on, figures: report.figures }, null, 2)}\n`)
@@ -26,7 +28,13 @@ export function publish(report: Report): void {
   const table = markdownTable(report.columns, report.rows)
   const where = `${on.date}, commit ${on.commit}, Node ${on.node}, ${on.cores} × ${on.cpu}, ${on.memoryGiB} GiB, Linux ${on.kernel}`
   writeFileSync(new URL(`${report.name}.md`, RESULTS), `# ${report.title}\n\n${where}\n\n${table}\n\n${charts.join('\n\n')}\n`)
-  process.stdout.write(`\n${report.title}\n${table}\n`)
+}
+
+/** Aligned, for people at a terminal. */
+export function terminalTable(columns: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [columns, ...rows]
+  const widths = columns.map((_, i) => Math.max(...all.map((cells) => cells[i]?.length ?? 0)))
+  return all.map((cells) => `  ${cells.map((cell, i) => cell.padEnd(widths[i] as number)).join('  ')}`.trimEnd()).join('\n')
 }
 
 export function markdownTable(columns: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 
 /** Clock ticks a second of /proc/<pid>/stat: 100 on every Linux that Node runs on. */
 const TICKS = 100
@@ -20,4 +20,9 @@ export function usageOf(pid: number): Usage {
     peakRssMiB: kib('VmHWM') / 1024,
     rssMiB: kib('VmRSS') / 1024,
   }
+}
+
+/** Starts the peak anew, from what is resident now. */
+export function resetPeakRss(pid: number): void {
+  writeFileSync(`/proc/${pid}/clear_refs`, '5')
 }
