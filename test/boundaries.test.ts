@@ -4,7 +4,7 @@ import { dirname, relative, resolve } from 'node:path'
 import { test } from 'node:test'
 
 /**
- * Who may import whom (design 3): cli → mirror, control → node → download → { store, discovery, transfer, rank, origin } → net → protocols.
+ * Who may import whom (design 3): cli → mirror, control → node → download → { store, discovery, rendezvous, transfer, rank, origin } → net → protocols.
  * A layer imports what is to its right; parts of one level do not import each other.
  */
 const LEVELS: readonly (readonly string[])[] = [
@@ -13,7 +13,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ['mirror', 'control'],
   ['node'],
   ['download'],
-  ['store', 'discovery', 'transfer', 'rank', 'origin'],
+  ['store', 'discovery', 'rendezvous', 'transfer', 'rank', 'origin'],
   ['net'],
   ['protocols'],
 ]
@@ -56,8 +56,7 @@ test('a part imports only parts to its right in the import table', () => {
 test('only src/net imports libp2p, only the catalog imports level, and only telemetry knows the metrics library', () => {
   for (const file of FILES) {
     for (const name of packagesOf(file)) {
-      if (/^(libp2p|@libp2p\/|datastore-)/.test(name))
-        assert.match(file, /^src\/net\//, `${file} imports ${name}`)
+      if (/^(libp2p|@libp2p\/|datastore-)/.test(name)) assert.match(file, /^src\/net\//, `${file} imports ${name}`)
       if (/^(level|classic-level|abstract-level)$/.test(name))
         assert.equal(file, 'src/store/catalog.ts', `${file} imports ${name}`)
       if (name === 'prom-client') assert.equal(file, 'src/telemetry/prometheus.ts', `${file} imports ${name}`)

@@ -1,0 +1,73 @@
+import { geometryOf, MAX_PIECES } from '../../protocols/pieces.ts'
+import { firstRun } from './ranges.ts'
+import type { Grant, Membership, Rendezvous } from './rendezvous.ts'
+
+/** The rendezvous of a node without a zone: it imports by itself whatever nobody has, one contiguous run at a time. */
+export const ALONE: Rendezvous = Object.freeze({
+  join: (_digest: unknown, size?: number): Membership => new Solitude(size),
+  async [Symbol.asyncDispose]() {},
+})
+
+class Solitude implements Membership {
+  readonly introduced = Promise.resolve()
+  size: number | undefined
+
+  constructor(size: number | undefined) {
+    this.size = size
+  }
+
+  onMember(): () => void {
+    return () => {}
+  }
+
+  onChange(): () => void {
+    return () => {}
+  }
+
+  async ask(
+    orphans: readonly number[],
+    size: number | undefined,
+    { signal }: { signal: AbortSignal },
+  ): Promise<Grant | undefined> {
+    signal.throwIfAborted()
+    if (size === undefined) return new OwnGrant(0, MAX_PIECES - 1, undefined)
+    this.size = size
+    const run = firstRun(orphans, MAX_PIECES)
+    return run && new OwnGrant(run.first, run.last, size)
+  }
+
+  complete(): void {}
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+/** A grant that nobody else knows of. */
+export class OwnGrant implements Grant {
+  readonly first: number
+  readonly open: boolean
+  last: number
+  size: number | undefined
+
+  constructor(first: number, last: number, size: number | undefined) {
+    this.first = first
+    this.last = last
+    this.size = size
+    this.open = size === undefined
+  }
+
+  streams(): void {}
+
+  sized(size: number): void {
+    if (this.size !== undefined) return
+    this.size = size
+    this.last = Math.min(this.last, geometryOf(size).pieces - 1)
+  }
+
+  alive(): void {}
+
+  progress(_index: number, size: number): void {
+    this.sized(size)
+  }
+
+  end(): void {}
+}

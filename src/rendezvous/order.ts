@@ -1,0 +1,46 @@
+import { hash } from 'node:crypto'
+import type { Digest } from '../../protocols/digest.ts'
+
+/**
+ * Peers in the order in which they are to be the rendezvous of a blob: highest random weight first, so that who joins or
+ * leaves moves only what is its own. protocols/rendezvous/SPEC.md, "Who it is".
+ */
+export function rendezvousOrder(digest: Digest, peerIds: Iterable<string>): string[] {
+  const weighed = [...new Set(peerIds)].map((id) => ({ id, weight: weightOf(digest, id) }))
+  return weighed.sort(before).map(({ id }) => id)
+}
+
+/** The first few of `rendezvousOrder`, without sorting all of a large zone. */
+export function firstInOrder(digest: Digest, peerIds: Iterable<string>, count: number): string[] {
+  const first: Weighed[] = []
+  for (const id of peerIds) {
+    const one = { id, weight: weightOf(digest, id) }
+    let at = first.length
+    while (at > 0 && before(one, first[at - 1] as Weighed) < 0) at--
+    if (at >= count || first.some((other) => other.id === id)) continue
+    first.splice(at, 0, one)
+    first.length = Math.min(first.length, count)
+  }
+  return first.map(({ id }) => id)
+}
+
+/** The rendezvous and its standby. */
+export function firstTwo(digest: Digest, peerIds: Iterable<string>): string[] {
+  return firstInOrder(digest, peerIds, 2)
+}
+
+interface Weighed {
+  readonly id: string
+  readonly weight: string
+}
+
+/** In hex, because text of one length compares as its bytes do. */
+function weightOf(digest: Digest, peerId: string): string {
+  return hash('sha256', `${digest} ${peerId}`, 'hex')
+}
+
+/** Two peers never weigh the same, but an order must be one. */
+function before(a: Weighed, b: Weighed): number {
+  if (a.weight !== b.weight) return a.weight > b.weight ? -1 : 1
+  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0
+}
