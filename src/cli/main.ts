@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { CommanderError } from 'commander'
 import { codeOf, describeError, EXIT_CODES, exitCodeOf, ShoalError } from '../errors.ts'
 import { createProgram } from './program.ts'
@@ -40,7 +39,8 @@ function complain(error: unknown, json: boolean): void {
   process.stderr.write(json ? `${JSON.stringify({ error: { code, message: told } })}\n` : `shoal: ${told} [${code}]\n`)
 }
 
-function runAsProgram(): void {
+/** Runs what the process was started with. */
+export function runAsProgram(): void {
   // `shoal ls | head`: the reader has seen enough
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
   void main(process.argv.slice(2)).then((code) => {

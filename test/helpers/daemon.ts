@@ -17,6 +17,8 @@ export interface DaemonOptions {
   readonly bootstrap?: readonly string[]
   /** More flags, as written in the shell. */
   readonly flags?: readonly string[]
+  /** The program; by default the sources'. */
+  readonly main?: string
 }
 
 export interface DaemonProcess {
@@ -40,10 +42,14 @@ export interface DaemonProcess {
 
 /** Starts a daemon on free loopback ports; it is ended with the test. */
 export async function startDaemon(t: TestContext, options: DaemonOptions): Promise<DaemonProcess> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, ...argumentsOf(options)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SHOAL_'))),
-  })
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', options.main ?? MAIN, ...argumentsOf(options)],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SHOAL_'))),
+    },
+  )
   const kill = () => end(child, 'SIGKILL')
   t.after(kill)
   const log: string[] = []
