@@ -13,6 +13,9 @@ import { openWindowWriter } from './window-writer.ts'
 /** With holders in sight but nothing landing for so long, a download fails. */
 const STUCK_MS = 30_000
 
+/** A holder whose connection broke gets this long to come back. */
+const REUNION_MS = 3_000
+
 export interface FillingOptions {
   readonly incoming: Incoming
   readonly swarm: Swarm
@@ -121,7 +124,8 @@ export class Filling {
   #failIfHopeless(now: number): void {
     const { attempts, demand, writer, progressedAt, digest } = this.#incoming
     if (this.#importer.able || this.#importer.running || attempts.size > 0 || demand.satisfied(writer.have)) return
-    if (now - progressedAt < STUCK_MS && (this.#peers.hopeful || !this.#options.search.over)) return
+    const quietMs = now - progressedAt
+    if (quietMs < REUNION_MS || (quietMs < STUCK_MS && (this.#peers.hopeful || !this.#options.search.over))) return
     throw (
       this.#importer.error ??
       new ShoalError('BLOB_UNKNOWN', `no peer holds all of ${digest}, and there is no origin to import it from`)

@@ -30,6 +30,7 @@ export class Incoming {
   /** Where each piece brought in by this download came from. */
   readonly cameFrom = new Map<number, string>()
   readonly #metrics: Metrics
+  readonly #onPiece: (index: number) => void
   /** Pieces being verified and written. */
   readonly #landing = new Set<number>()
   writer: BlobWriter
@@ -40,13 +41,15 @@ export class Incoming {
   /** Monotonic milliseconds of the last piece that landed. */
   progressedAt: number
 
-  constructor(digest: Digest, writer: BlobWriter, bell: Bell, metrics: Metrics) {
+  /** @param onPiece told of each piece that has come to be held */
+  constructor(digest: Digest, writer: BlobWriter, bell: Bell, metrics: Metrics, onPiece: (index: number) => void) {
     this.digest = digest
     this.writer = writer
     this.geometry = writer.geometry
     this.demand = new Demand(writer.geometry.pieces)
     this.bell = bell
     this.#metrics = metrics
+    this.#onPiece = onPiece
     this.progressedAt = performance.now()
   }
 
@@ -100,6 +103,7 @@ export class Incoming {
     this.cameFrom.set(index, attempt.from)
     this.#metrics.downloaded(source, bytes.length)
     this.progressedAt = performance.now()
+    this.#onPiece(index)
     for (const other of this.attempts.get(index) ?? []) if (other !== attempt) other.abort.abort()
     this.bell.ring()
     return hash

@@ -220,7 +220,7 @@ export class Session {
     void search.run(signal)
     const found = await findSize({ digest: this.digest, swarm, parts, sources: this.#sources, search, bell: this.#bell, signal })
     if (found.meta !== undefined) this.#meta = { ...found.meta, ...withoutUndefined(this.#meta) }
-    const incoming = new Incoming(this.digest, found.writer, this.#bell, parts.metrics)
+    const incoming = new Incoming(this.digest, found.writer, this.#bell, parts.metrics, (index) => swarm.have([index]))
     const filling = new Filling({
       incoming,
       swarm,

@@ -10,6 +10,7 @@ import type { Search } from './search.ts'
 
 /** Holders asked, one after another, for the first piece before the size is known: a blob of one piece then takes one round trip. */
 const MAX_EARLY_ASKS = 4
+const EARLY_PATIENCE_MS = 100
 
 export interface Found {
   readonly writer: BlobWriter
@@ -55,8 +56,8 @@ export async function findSize(question: SizeQuestion): Promise<Found> {
       const meta = first.mediaType === undefined ? undefined : { mediaType: first.mediaType }
       return found(await parts.store.write(digest, first.size), { meta, first })
     }
-    const told = early.pending ? undefined : toldSize(question.swarm)
-    if (told !== undefined) return found(await parts.store.write(digest, told), {})
+    const told = toldSize(question.swarm)
+    if (told !== undefined && !early.worthWaiting(told)) return found(await parts.store.write(digest, told), {})
     if (!early.pending && question.search.settled()) {
       for (const source of question.sources) {
         try {
@@ -143,6 +144,7 @@ class EarlyAsks {
   readonly #question: SizeQuestion
   readonly #asked = new Set<string>()
   #open = 0
+  #askedAt = 0
   #first: First | undefined
 
   constructor(question: SizeQuestion) {
@@ -151,6 +153,11 @@ class EarlyAsks {
 
   get pending(): boolean {
     return this.#open > 0
+  }
+
+  /** A first piece that is on its way comes soon or not: a blob of several pieces has other ways to begin. */
+  worthWaiting(size: number): boolean {
+    return this.pending && (size <= MIN_PIECE_BYTES || performance.now() - this.#askedAt < EARLY_PATIENCE_MS)
   }
 
   pump(): First | undefined {
@@ -167,6 +174,7 @@ class EarlyAsks {
   async #ask(peerId: string): Promise<void> {
     const { swarm, signal, bell, digest, parts } = this.#question
     this.#open++
+    this.#askedAt = performance.now()
     const abort = new AbortController()
     const onAbort = () => abort.abort(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })

@@ -283,6 +283,8 @@ const CODE_OF: Record<'lacks' | 'busy' | 'refused' | 'too-large', ErrorCode> = {
 
 /** The promise's outcome, or the signal's reason if that comes first. Leaves no listener behind. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  // nobody may listen to it any more: its failure is not to end the process
+  promise.catch(() => {})
   signal.throwIfAborted()
   const aborted = Promise.withResolvers<never>()
   const onAbort = () => aborted.reject(signal.reason)
