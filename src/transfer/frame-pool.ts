@@ -11,11 +11,21 @@ export class FramePool {
   readonly #free: Buffer[] = []
   #unacknowledged = 0
 
-  take(bytes: number): Buffer {
-    if (bytes < MIN_POOLED_BYTES) return Buffer.allocUnsafe(bytes)
-    return (this.#free.pop() ?? Buffer.allocUnsafeSlow(WRITE_BYTES)).subarray(0, bytes)
+  /** A buffer of WRITE_BYTES. */
+  take(): Buffer {
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(WRITE_BYTES)
   }
 
+  /** The first `bytes` of a buffer that was taken; few of them are moved to memory of their own, and the buffer is free at once. */
+  fit(buffer: Buffer, bytes: number): Uint8Array {
+    if (bytes >= MIN_POOLED_BYTES) return buffer.subarray(0, bytes)
+    const own = Buffer.allocUnsafe(bytes)
+    own.set(buffer.subarray(0, bytes))
+    this.give(buffer)
+    return own
+  }
+
+  /** The frame's memory is free. */
   give(frame: Uint8Array): void {
     if (frame.length < MIN_POOLED_BYTES || this.#free.length >= MAX_FREE) return
     this.#free.push(Buffer.from(frame.buffer, frame.byteOffset, WRITE_BYTES))

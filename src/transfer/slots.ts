@@ -41,6 +41,12 @@ export class Slots {
     return promise
   }
 
+  /** A slot, if one is free and nobody waits for it. */
+  takeNow(evict: () => void): Slot | undefined {
+    const now = this.#now()
+    return this.#waiting.length === 0 && this.#room(now) ? this.#hold(evict, now) : undefined
+  }
+
   /** Grants what can be granted now. Called again by itself while somebody waits. */
   poll(): void {
     clearTimeout(this.#timer)

@@ -1,40 +1,36 @@
 import type { Digest } from '../../protocols/digest.ts'
 import { encodePieceFail, encodePieceHead, type PieceRequest } from '../../protocols/piece/codec.ts'
-import { geometryOf, pieceLength } from '../../protocols/pieces.ts'
 import { codeOf, ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
 import type { FramePool, SentFrames } from './frame-pool.ts'
-import { type Frame, framesOf } from './frames.ts'
 import { Outbox } from './outbox.ts'
+import { type Frame, Packer } from './packer.ts'
+import { Reading } from './reading.ts'
 import type { ServerParts } from './serve.ts'
-import type { Loan } from './shelf.ts'
 import type { Slot, Slots } from './slots.ts'
 
 /** Answers without data that may wait to be sent before the peer's next requests are not read. */
 const MAX_QUEUED_ANSWER_BYTES = 64 * 1024
 
+/** A request until it is answered in full. */
 interface Job {
   readonly id: number
   readonly digest: Digest
   readonly index: number
   readonly maxBytes: number
   cancelled: boolean
+  /** Its head has been written. */
+  started: boolean
+  /** Spans of its answer in frames that are not written yet. */
+  packed: number
+  /** Not all of the answer will be sent: a `fail` is due once what is packed is out. */
+  failing: boolean
 }
 
-/** The piece being read, part by part. */
-interface Reading {
-  readonly job: Job
-  readonly loan: Loan
-  readonly length: number
-  at: number
-}
-
-/** Frames ready to be sent. */
+/** Frames ready to be sent, and the right to hold them. */
 interface Part {
-  readonly job: Job
-  readonly frames: readonly Frame[]
-  readonly last: boolean
-  readonly slot: Slot
+  readonly frames: readonly Frame<Job>[]
+  readonly slot: Slot | undefined
 }
 
 export interface UploadParts extends ServerParts {
@@ -52,11 +48,12 @@ export class Upload {
   readonly #channel: Channel
   readonly #parts: UploadParts
   readonly #answers: Outbox
+  readonly #packer: Packer<Job>
   readonly #sent: SentFrames
   readonly #queue: Job[] = []
   /** Requests not yet answered in full, by id. */
   readonly #jobs = new Map<number, Job>()
-  #reading: Reading | undefined
+  #reading: { readonly job: Job; readonly piece: Reading } | undefined
   #ahead: Promise<Part | undefined> | undefined
   #running = false
   #writingSince: number | undefined
@@ -67,6 +64,7 @@ export class Upload {
     this.#channel = channel
     this.#parts = parts
     this.#answers = new Outbox(channel, parts.now)
+    this.#packer = new Packer(parts.frames)
     this.#sent = parts.frames.ledger()
   }
 
@@ -87,7 +85,7 @@ export class Upload {
     if (!this.#parts.admits(this.#channel.peerId)) this.#say(id, 'refused')
     else if (this.#jobs.size >= this.#parts.limits.queuedRequests) this.#say(id, 'busy')
     else {
-      const job = { id, digest, index, maxBytes, cancelled: false }
+      const job = { id, digest, index, maxBytes, cancelled: false, started: false, packed: 0, failing: false }
       this.#jobs.set(id, job)
       this.#queue.push(job)
       this.#queuedBytes += maxBytes
@@ -154,30 +152,35 @@ export class Upload {
 
   async #letGo(): Promise<void> {
     const unsent = await this.#ahead?.catch(() => undefined)
-    unsent?.slot.release()
+    unsent?.slot?.release()
     this.#endReading()
   }
 
+  /** Something waits to be read or sent. */
+  get #more(): boolean {
+    return this.#reading !== undefined || this.#queue.length > 0
+  }
+
   #readAhead(): void {
-    if (this.#ended || this.#ahead !== undefined || (this.#reading === undefined && this.#queue.length === 0)) return
+    if (this.#ended || this.#ahead !== undefined || !(this.#more || this.#packer.open)) return
     this.#ahead = this.#prepare()
     this.#ahead.catch(() => {})
   }
 
-  /** The next part to send, or `undefined` when there is nothing left that has bytes. */
+  /** The next frames to send; `undefined` when nothing is left that has bytes. */
   async #prepare(): Promise<Part | undefined> {
     let slot: Slot | undefined
     try {
-      for (;;) {
-        const reading = this.#reading ?? (await this.#next())
-        if (reading === undefined) break
-        slot ??= await this.#parts.slots.take(() =>
-          this.abort(new ShoalError('PEER_TIMEOUT', 'others wait for what this peer does not take')),
-        )
-        if (this.#ended) break
-        const part = await this.#read(reading, slot)
-        if (part !== undefined) return part
+      while (!this.#ended && (await this.#begin())) {
+        slot ??= this.#parts.slots.takeNow(this.#evict)
+        // what is packed does not wait for others to be served
+        if (slot === undefined && this.#packer.open) break
+        slot ??= await this.#parts.slots.take(this.#evict)
+        const frames = await this.#pack()
+        if (frames.length > 0) return { frames: this.#more ? frames : [...frames, ...this.#rest()], slot }
       }
+      const frames = this.#rest()
+      if (frames.length > 0) return { frames, slot }
     } catch (error) {
       slot?.release()
       throw error
@@ -186,108 +189,112 @@ export class Upload {
     return undefined
   }
 
-  /** Takes requests from the queue up to the first that has an answer with bytes. */
-  async #next(): Promise<Reading | undefined> {
-    for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) {
-      const reading = await this.#begin(job)
-      if (reading !== undefined) {
-        this.#reading = reading
-        return reading
-      }
+  /** @returns whether there is a piece to read from; answers requests that have none */
+  async #begin(): Promise<boolean> {
+    for (let job = this.#queue[0]; this.#reading === undefined && job !== undefined; job = this.#queue[0]) {
+      this.#queue.shift()
+      const piece = await this.#open(job)
+      if (piece instanceof Reading) this.#reading = { job, piece }
+      else if (piece === 'lacks') this.#answer(job, 'lacks')
+      else this.#answer(job, 'too-large', piece.size)
     }
-    return undefined
+    return this.#reading !== undefined
   }
 
-  async #begin(job: Job): Promise<Reading | undefined> {
-    const loan = await this.#borrow(job.digest)
-    const { index } = job
-    if (loan === undefined) {
-      this.#answer(job, 'lacks')
-      return undefined
-    }
-    const { size, have } = loan.holding
-    const empty = size === 0 && index === 0
-    if (empty || have.has(index)) {
-      const length = empty ? 0 : pieceLength(geometryOf(size), index)
-      if (length <= job.maxBytes) return { job, loan, length, at: 0 }
-      this.#answer(job, 'too-large', size)
-    } else this.#answer(job, 'lacks')
-    loan.giveBack()
-    return undefined
-  }
-
-  async #borrow(digest: Digest): Promise<Loan | undefined> {
+  async #open(job: Job): Promise<Awaited<ReturnType<typeof Reading.begin>>> {
     try {
-      return await this.#parts.shelf.borrow(digest)
+      return await Reading.begin(job, this.#parts.shelf)
     } catch (error) {
-      this.#parts.log.warn({ digest: String(digest), err: error }, 'what a peer asked for could not be opened')
-      return undefined
+      this.#parts.log.warn({ digest: String(job.digest), err: error }, 'what a peer asked for could not be opened')
+      return 'lacks'
     }
   }
 
-  /** @returns nothing when the piece could not be read: then its request has been answered */
-  async #read(reading: Reading, slot: Slot): Promise<Part | undefined> {
-    const { job, loan, length } = reading
-    const begin = reading.at
-    const wanted = Math.min(this.#parts.limits.partBytes, length - begin)
+  /** Reads a part of the current piece and packs it. @returns the frames that are full now */
+  async #pack(): Promise<Frame<Job>[]> {
+    if (this.#reading === undefined || this.#ended) return []
+    const { job, piece } = this.#reading
+    const { fresh } = piece
     try {
       if (job.cancelled) throw new ShoalError('PEER_GONE', 'cancelled')
-      const head = begin === 0 ? this.#head(reading) : undefined
-      const part = wanted === 0 ? NOTHING : await loan.holding.read(job.index, begin, wanted, { signal: this.#channel.closed })
-      let frames: Frame[]
+      const part = await piece.next(this.#parts.limits.partBytes, this.#channel.closed)
       try {
-        frames = framesOf(this.#parts.frames, job.id, head, part.bytes)
+        const frames = this.#packer.add(job, fresh ? this.#head(job, piece) : undefined, part.bytes, piece.done)
+        if (piece.done) this.#endReading()
+        return frames
       } finally {
         part.release()
       }
-      reading.at += wanted
-      const last = reading.at === length
-      if (last) this.#endReading()
-      return { job, frames, last, slot }
     } catch (error) {
       this.#endReading()
-      this.#unreadable(job, begin, error)
-      return undefined
+      this.#unreadable(job, fresh, error)
+      return []
     }
   }
 
-  #unreadable(job: Job, begin: number, error: unknown): void {
-    if (begin > 0 || job.cancelled) this.#fail(job)
-    else this.#answer(job, 'lacks')
+  #unreadable(job: Job, fresh: boolean, error: unknown): void {
+    if (fresh && !job.cancelled) this.#answer(job, 'lacks')
+    else {
+      job.failing = true
+      this.#settle(job)
+    }
     if (job.cancelled || this.#channel.closed.aborted) return
     const code = codeOf(error)
-    this.#parts.log.warn(
-      { digest: String(job.digest), index: job.index, code, err: code === undefined ? error : undefined },
-      'a piece could not be read for a peer',
-    )
+    const shown = { digest: String(job.digest), index: job.index, code, err: code === undefined ? error : undefined }
+    this.#parts.log.warn(shown, 'a piece could not be read for a peer')
     this.#parts.onShrunk(job.digest)
   }
 
-  async #send({ job, frames, last, slot }: Part): Promise<void> {
-    const { metrics, now, onServed } = this.#parts
+  async #send({ frames, slot }: Part): Promise<void> {
     try {
       for (const frame of frames) {
-        if (job.cancelled || this.#ended) break
-        this.#writingSince = now()
-        const written = this.#channel.write([frame.bytes])
-        this.#sent.sent(job.id, frame.bytes)
-        // The peer may have it all, and ask anew under this id, before the write has resolved.
-        if (last && frame === frames.at(-1)) this.#done(job)
-        await written
-        slot.touch()
-        metrics.served('peer', frame.pieceBytes)
-        onServed(this.#channel.peerId, frame.pieceBytes)
+        if (this.#ended) break
+        // a head goes out once it is packed: the end of the same answer may share its frame with another's
+        if (frame.spans.every(({ job }) => job.cancelled && job.started)) this.#drop(frame)
+        else await this.#write(frame)
+        slot?.touch()
       }
     } finally {
       this.#writingSince = undefined
-      slot.release()
+      slot?.release()
     }
-    if (job.cancelled) this.#fail(job)
   }
 
-  #head({ job, loan, length }: Reading): Uint8Array {
-    const { size, mediaType } = loan.holding
-    return encodePieceHead({ type: 'head', id: job.id, status: 'ok', size, length, load: this.#parts.load(), mediaType })
+  async #write({ bytes, spans }: Frame<Job>): Promise<void> {
+    const { metrics, now, onServed } = this.#parts
+    this.#writingSince = now()
+    const written = this.#channel.write([bytes])
+    // The ids are done with before the write has resolved: the peer may have it all by then, and ask anew under them.
+    this.#sent.sent((spans.at(-1) as (typeof spans)[0]).job.id, bytes)
+    for (const { job, last } of spans) {
+      job.packed--
+      job.started = true
+      if (last && !job.failing) this.#done(job)
+      else this.#settle(job)
+    }
+    await written
+    const pieceBytes = spans.reduce((sum, span) => sum + span.pieceBytes, 0)
+    metrics.served('peer', pieceBytes)
+    onServed(this.#channel.peerId, pieceBytes)
+  }
+
+  /** Nobody wants any of it any more. */
+  #drop({ bytes, spans }: Frame<Job>): void {
+    this.#parts.frames.give(bytes)
+    for (const { job } of spans) {
+      job.packed--
+      job.failing = true
+      this.#settle(job)
+    }
+  }
+
+  #rest(): Frame<Job>[] {
+    const frame = this.#packer.flush()
+    return frame === undefined ? [] : [frame]
+  }
+
+  #head({ id }: Job, { size, length, mediaType }: Reading): Uint8Array {
+    return encodePieceHead({ type: 'head', id, status: 'ok', size, length, load: this.#parts.load(), mediaType })
   }
 
   #answer(job: Job, status: 'lacks' | 'too-large', size = 0): void {
@@ -295,9 +302,13 @@ export class Upload {
   }
 
   #say(id: number, status: 'lacks' | 'busy' | 'refused' | 'too-large', size = 0): void {
-    this.#answers.push(
-      encodePieceHead({ type: 'head', id, status, size, length: 0, load: this.#parts.load(), mediaType: undefined }),
-    )
+    const load = this.#parts.load()
+    this.#answers.push(encodePieceHead({ type: 'head', id, status, size, length: 0, load, mediaType: undefined }))
+  }
+
+  /** Says `fail` once nothing of the answer is on its way any more. */
+  #settle(job: Job): void {
+    if (job.failing && job.packed === 0 && this.#reading?.job !== job) this.#fail(job)
   }
 
   #fail(job: Job): void {
@@ -313,9 +324,9 @@ export class Upload {
   }
 
   #endReading(): void {
-    this.#reading?.loan.giveBack()
+    this.#reading?.piece.end()
     this.#reading = undefined
   }
-}
 
-const NOTHING = { bytes: new Uint8Array(0), release() {} }
+  #evict = (): void => this.abort(new ShoalError('PEER_TIMEOUT', 'others wait for what this peer does not take'))
+}

@@ -1,13 +1,25 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { digestOf } from '../../protocols/digest.ts'
-import { geometryOf, MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
+import { geometryOf, MIN_PIECE_BYTES, pieceLength } from '../../protocols/pieces.ts'
 import { codeOf } from '../../src/errors.ts'
+import type { Swarm } from '../../src/transfer/transfer.ts'
 import { until } from '../helpers/until.ts'
 import { content, fetchAll, holds, joined, NEVER, neighbour, sha256, withNodes } from './rig.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
+
+/** The same numbers each time (mulberry32). */
+function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
 
 describe('a swarm', () => {
   it('brings many pieces from several holders at once', async () => {
@@ -252,6 +264,51 @@ describe('a swarm', () => {
         'nothing lands in a buffer that was given back',
       )
       assert.ok(giver.transfer.servedBytes <= 2 * MiB, `${giver.transfer.servedBytes}`)
+    })
+  })
+
+  it('gets what is not cancelled, whatever is cancelled when', async () => {
+    await withNodes(async ([giver, me]) => {
+      const big = content(66 * MiB + 77)
+      const small = content(1000)
+      const blobs = [big, small].map((bytes) => ({ bytes, digest: giver.library.put(bytes), geometry: geometryOf(bytes.length) }))
+      const swarms = await Promise.all(blobs.map(({ digest }) => joined(me, digest, [giver])))
+      const random = seeded(4)
+      let got = 0
+      let cancelled = 0
+      const one = async () => {
+        const which = random() < 0.7 ? 0 : 1
+        const { bytes, geometry } = blobs[which] as (typeof blobs)[0]
+        const index = Math.floor(random() * geometry.pieces)
+        const start = index * geometry.pieceBytes
+        const length = pieceLength(geometry, index)
+        const into = Buffer.alloc(length)
+        const stop = new AbortController()
+        const stopAfter = random() < 0.5 ? Math.floor(random() * length) : undefined
+        const options = {
+          signal: stop.signal,
+          onProgress: (n: number) => stopAfter !== undefined && n > stopAfter && stop.abort(),
+        }
+        if (stopAfter !== undefined && random() < 0.3) setImmediate(() => stop.abort())
+        try {
+          await (swarms[which] as Swarm).request(giver.ref.id, index, into, options)
+          assert.ok(into.equals(bytes.subarray(start, start + length)))
+          got++
+        } catch (error) {
+          assert.equal(error, stop.signal.reason)
+          cancelled++
+        }
+      }
+      const worker = async () => {
+        for (let i = 0; i < 25; i++) await one()
+      }
+      await Promise.all(Array.from({ length: 8 }, worker))
+      assert.ok(got > 50 && cancelled > 20, `${got} ${cancelled}`)
+      for (const swarm of swarms) {
+        assert.equal(swarm.neighbours()[0]?.state, 'complete')
+        await swarm[Symbol.asyncDispose]()
+      }
+      assert.equal(giver.library.buffers, 0)
     })
   })
 
