@@ -2,10 +2,13 @@ import type { Bitfield } from '../../protocols/bitfield.ts'
 
 /** One reader's interest: pieces `next … last`, in order; `next` moves on as it reads. */
 export interface Reading {
+  readonly first: number
   next: number
   readonly last: number
   /** The reader wants the last piece of the blob, which is shown only once the whole digest was verified. */
   readonly whole: boolean
+  /** Set when pieces it was shown, or may have been shown by an earlier request, turned out wrong: it must not complete. */
+  cut: boolean
 }
 
 /** Which pieces the readers of one download want. Pure state. */
@@ -23,7 +26,7 @@ export class Demand {
 
   /** A reader of pieces `first … last`. Whoever wants the blob's last piece wants all of it: the digest must be verified first. */
   add(first: number, last: number): Reading {
-    const reading: Reading = { next: first, last, whole: last >= this.#pieces - 1 }
+    const reading: Reading = { first, next: first, last, whole: last >= this.#pieces - 1, cut: false }
     this.#readings.add(reading)
     return reading
   }
@@ -67,6 +70,13 @@ export class Demand {
       }
     }
     return [...nearest].sort((a, b) => a[1] - b[1] || a[0] - b[0]).map(([index]) => index)
+  }
+
+  /** Cuts who has been shown one of these pieces, or reads on where another request that was may have ended. */
+  cutAfter(wrong: readonly number[]): void {
+    for (const reading of this.#readings) {
+      if (wrong.some((index) => index < reading.next || index < reading.first)) reading.cut = true
+    }
   }
 
   satisfied(have: Bitfield): boolean {

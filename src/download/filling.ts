@@ -86,6 +86,11 @@ export class Filling {
     }
   }
 
+  /** Whether the blob may have another size than we were told: a neighbour says so, or an origin could tell. */
+  mayHaveOtherSize(disproved: ReadonlySet<number>): boolean {
+    return this.#importer.contradicted || this.#importer.able || this.#peers.saysOtherSize(disproved)
+  }
+
   close(): void {
     for (const attempts of this.#incoming.attempts.values()) for (const attempt of attempts) attempt.abort.abort()
     this.#importer.close()
@@ -125,7 +130,11 @@ export class Filling {
     const { attempts, demand, writer, progressedAt, digest } = this.#incoming
     if (this.#importer.able || this.#importer.running || attempts.size > 0 || demand.satisfied(writer.have)) return
     const quietMs = now - progressedAt
-    if (quietMs < REUNION_MS || (quietMs < STUCK_MS && (this.#peers.hopeful || !this.#options.search.over))) return
+    if (
+      (quietMs < REUNION_MS && this.#peers.mayReturn) ||
+      (quietMs < STUCK_MS && (this.#peers.hopeful || !this.#options.search.over))
+    )
+      return
     throw (
       this.#importer.error ??
       new ShoalError('BLOB_UNKNOWN', `no peer holds all of ${digest}, and there is no origin to import it from`)

@@ -37,6 +37,7 @@ export class Importer {
   #failures = 0
   #notBefore = 0
   #error: unknown
+  #contradicted = false
 
   constructor(incoming: Incoming, options: ImporterOptions) {
     this.#incoming = incoming
@@ -60,6 +61,11 @@ export class Importer {
   /** Whether an import may still bring something; `error` says why not. */
   get able(): boolean {
     return this.#sources.length > 0
+  }
+
+  /** Whether the origin says that the blob has another size. */
+  get contradicted(): boolean {
+    return this.#contradicted
   }
 
   get error(): unknown {
@@ -115,6 +121,7 @@ export class Importer {
     const body = await this.#options.origin.open(source, digest, { start, end }, { signal })
     if (body.size !== undefined && body.size !== geometry.size) {
       body.cancel()
+      this.#contradicted = true
       throw new ShoalError(
         'DIGEST_MISMATCH',
         `the origin says ${body.size} bytes for ${digest}, which others hold with ${geometry.size}`,
@@ -151,7 +158,7 @@ export class Importer {
 
   #failed(source: OriginSource, error: unknown): void {
     const code = codeOf(error)
-    if (code === 'STORE_FULL' || code === 'STORE_FAILED' || code === 'NODE_CLOSED') {
+    if (this.#contradicted || code === 'STORE_FULL' || code === 'STORE_FAILED' || code === 'NODE_CLOSED') {
       this.#options.onFailure(error)
       return
     }

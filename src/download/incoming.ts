@@ -29,6 +29,10 @@ export class Incoming {
   readonly imported = new Set<number>()
   /** Where each piece brought in by this download came from. */
   readonly cameFrom = new Map<number, string>()
+  /** Pieces that some reader has been shown. */
+  readonly #shown = new Set<number>()
+  /** Pieces that were shown and then doubted, with the hash they had. */
+  readonly #revised = new Map<number, Uint8Array>()
   readonly #metrics: Metrics
   readonly #onPiece: (index: number) => void
   /** Pieces being verified and written. */
@@ -51,6 +55,28 @@ export class Incoming {
     this.#metrics = metrics
     this.#onPiece = onPiece
     this.progressedAt = performance.now()
+  }
+
+  /** A reader is being shown the piece: if it turns out wrong, that reader must not complete. */
+  show(index: number): void {
+    this.#shown.add(index)
+  }
+
+  /** Drops pieces whose hashes are in doubt; they are brought in again. */
+  async drop(indices: readonly number[]): Promise<void> {
+    const hashes = await this.writer.hashes(0, this.geometry.pieces)
+    for (const index of indices) {
+      const hash = hashes[index]
+      if (hash !== undefined && this.#shown.has(index)) this.#revised.set(index, hash)
+    }
+    await this.writer.drop(indices)
+  }
+
+  /** With the whole right: cuts readers that were shown what was not. */
+  cutMisled(truth: readonly (Uint8Array | undefined)[]): void {
+    const wrong = [...this.#revised].filter(([index, hash]) => Buffer.compare(hash, truth[index] ?? hash) !== 0)
+    this.demand.cutAfter(wrong.map(([index]) => index))
+    this.#revised.clear()
   }
 
   /** Held, or being brought in. */

@@ -1,6 +1,6 @@
 import type { Digest } from '../../protocols/digest.ts'
 import { type Geometry, pieceOffset, piecesOf } from '../../protocols/pieces.ts'
-import { codeOf } from '../errors.ts'
+import { codeOf, ShoalError } from '../errors.ts'
 import type { BlobMeta, PieceBuffer, StoredBlob } from '../store/store.ts'
 import type { Reading } from './demand.ts'
 import type { OpenBlob, VerifiedChunk } from './download.ts'
@@ -70,6 +70,10 @@ export class OpenedBlob implements OpenBlob {
           ahead.push({ index: next, piece: early })
         }
         const reading = this.#readings.get(reader)
+        if (reading?.cut) {
+          piece.release()
+          throw new ShoalError('DIGEST_MISMATCH', `pieces of ${this.digest} that were shown turned out wrong: read it again`)
+        }
         if (reading !== undefined) reading.next = index + 1
         const at = pieceOffset(this.#geometry, index)
         const length = Math.min(this.#geometry.pieceBytes, this.size - at)
@@ -110,7 +114,8 @@ export class OpenedBlob implements OpenBlob {
     for (let heals = 0; ; heals++) {
       try {
         const { session, stored } = this.#backing
-        if (session !== undefined) return await (await session.piece(index, signal)).readVerified(index, { signal })
+        if (session !== undefined)
+          return await (await session.piece(this.#geometry, index, signal)).readVerified(index, { signal })
         return await (stored as StoredBlob).readVerified(index, { signal })
       } catch (error) {
         const code = codeOf(error)

@@ -93,6 +93,16 @@ export class PeerSource {
     return this.#swarm.neighbours().some((n) => (n.state === 'partial' || n.state === 'complete') && this.#fits(n))
   }
 
+  /** Whether some neighbour that is not connected now may come back. */
+  get mayReturn(): boolean {
+    return this.#swarm.neighbours().some((n) => n.state === 'failed' || n.state === 'connecting' || n.state === 'asked')
+  }
+
+  /** Whether a neighbour says that the blob has another size, which is not among these. */
+  saysOtherSize(disproved: ReadonlySet<number>): boolean {
+    return this.#swarm.neighbours().some((n) => n.size !== undefined && !this.#fits(n) && !disproved.has(n.size))
+  }
+
   /** After the whole digest failed: collects what every neighbour says of every piece. */
   async gatherWords(signal: AbortSignal): Promise<void> {
     await this.#words.gather(this.#useful(), signal)
@@ -218,7 +228,6 @@ export class PeerSource {
   /** A piece does not match the word we went by. Either its sender is at fault, or the word's author is: then both stand against each other. */
   async #judge(peerId: string, index: number, bytes: Uint8Array, word: Word | undefined, signal: AbortSignal): Promise<void> {
     this.#options.metrics.pieceFailed('peer')
-    this.#exclude(peerId, index)
     if (word !== undefined && word.author !== peerId) {
       const own = await this.#words.from(peerId, index, signal).catch(() => undefined)
       if (own !== undefined && !same(own.hash, word.hash) && same(own.hash, hash('sha256', bytes, 'buffer'))) {
@@ -230,6 +239,7 @@ export class PeerSource {
         return
       }
     }
+    this.#exclude(peerId, index)
     const wrong = (this.#wrong.get(peerId) ?? 0) + 1
     this.#wrong.set(peerId, wrong)
     this.#options.log.warn(

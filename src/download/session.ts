@@ -32,6 +32,11 @@ export class Session {
   #incoming: Incoming | undefined
   #swarm: Swarm | undefined
   #filling: Filling | undefined
+  #search: Search | undefined
+  #peersSaidSize = false
+  /** Sizes that peers said and that led to no right digest, and who said them. */
+  readonly #disproved = new Set<number>()
+  readonly #sizeLiars = new Set<string>()
   #meta: BlobMeta
   #committed = false
   #completions = 0
@@ -103,11 +108,18 @@ export class Session {
     this.#bell.ring()
   }
 
-  /** Resolves with where to read the piece when it is verified; the last one only when the whole digest is. */
-  async piece(index: number, signal: AbortSignal): Promise<StoredBlob> {
-    const incoming = this.#incoming as Incoming
+  /**
+   * Resolves with where to read the piece when it is verified; the last one only when the whole digest is.
+   * @param geometry as `geometry` gave it
+   * @throws ShoalError DIGEST_MISMATCH when it was the wrong one, or why the download failed
+   */
+  async piece(geometry: Geometry, index: number, signal: AbortSignal): Promise<StoredBlob> {
     this.#bell.ring()
-    await this.#until(() => this.hasNow(index), signal)
+    await this.#until(() => this.#incoming?.geometry !== geometry || this.hasNow(index), signal)
+    const incoming = this.#incoming as Incoming
+    if (incoming.geometry !== geometry)
+      throw new ShoalError('DIGEST_MISMATCH', `${this.digest} does not have ${geometry.size} bytes`)
+    incoming.show(index)
     return incoming.writer
   }
 
@@ -165,13 +177,15 @@ export class Session {
     const swarm = this.#parts.transfer.join(this.digest)
     this.#swarm = swarm
     const unsubscribe = swarm.onChange(ring)
+    const search = new Search(this.digest, swarm, this.#bell, this.#parts)
+    this.#search = search
+    void search.run(signal)
     const tick = setInterval(ring, TICK_MS)
     tick.unref()
     try {
-      const filling = await this.#prepare(swarm, signal)
       for (;;) {
-        await filling.run(signal)
-        this.#complete(filling.kept)
+        await this.#fill(swarm, signal)
+        this.#complete(this.#filling?.kept === true)
         // readers go on until they are done; a piece that our disk turns out to have spoilt is brought in anew
         while (this.#incoming?.writer.have.complete) await this.#bell.wait(signal)
         this.#committed = false
@@ -208,17 +222,50 @@ export class Session {
   #complete(kept: boolean): void {
     this.#committed = true
     if (this.#completions++ === 0) this.#parts.metrics.downloadEnded('complete')
+    for (const peerId of this.#sizeLiars) this.#parts.bans.add(peerId, `said a wrong size of ${this.digest}`)
+    this.#sizeLiars.clear()
     if (kept && (this.#meta.restrictedTo === undefined || this.#parts.shared)) this.#parts.discovery.announce(this.digest)
     this.#parts.transfer.refresh(this.digest)
     this.#bell.ring()
   }
 
+  /** Brings everything in; anew, when the size that peers said turns out wrong. */
+  async #fill(swarm: Swarm, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const filling = this.#filling ?? (await this.#prepare(swarm, signal))
+      try {
+        await filling.run(signal)
+        return
+      } catch (error) {
+        if (!(await this.#disproveSize(filling, error))) throw error
+      }
+    }
+  }
+
+  /** A size is a claim like any other: when no path leads to the digest under it and there may be another, it is given up. */
+  async #disproveSize(filling: Filling, error: unknown): Promise<boolean> {
+    const incoming = this.#incoming as Incoming
+    const code = codeOf(error)
+    if (!this.#peersSaidSize || (code !== 'DIGEST_MISMATCH' && code !== 'BLOB_UNKNOWN')) return false
+    const { size } = incoming.geometry
+    this.#disproved.add(size)
+    if (!filling.mayHaveOtherSize(this.#disproved)) return false
+    this.#parts.log.warn({ digest: String(this.digest), size }, 'peers said a wrong size: starting anew')
+    for (const { peer, size: said } of this.#swarm?.neighbours() ?? []) if (said === size) this.#sizeLiars.add(peer.id)
+    filling.close()
+    this.#filling = undefined
+    await incoming.drop(Array.from({ length: incoming.geometry.pieces }, (_, index) => index))
+    await this.#closeAll([incoming.writer])
+    return true
+  }
+
   /** Finds out how large it is and sets up its sources. */
   async #prepare(swarm: Swarm, signal: AbortSignal): Promise<Filling> {
     const parts = this.#parts
-    const search = new Search(this.digest, swarm, this.#bell, parts)
-    void search.run(signal)
-    const found = await findSize({ digest: this.digest, swarm, parts, sources: this.#sources, search, bell: this.#bell, signal })
+    const search = this.#search as Search
+    const [sources, disproved, bell] = [this.#sources, this.#disproved, this.#bell]
+    const found = await findSize({ digest: this.digest, swarm, parts, sources, search, disproved, bell, signal })
+    this.#peersSaidSize = found.peersSaySo
     if (found.meta !== undefined) this.#meta = { ...found.meta, ...withoutUndefined(this.#meta) }
     const incoming = new Incoming(this.digest, found.writer, this.#bell, parts.metrics, (index) => swarm.have([index]))
     const filling = new Filling({

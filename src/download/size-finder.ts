@@ -19,6 +19,8 @@ export interface Found {
   readonly restrictedTo: string | undefined
   /** A first piece that came with the size. */
   readonly first: { readonly peerId: string; readonly bytes: Uint8Array } | undefined
+  /** The size is the word of peers only. */
+  readonly peersSaySo: boolean
   /** The origin's answer, open at its start. */
   readonly body: { readonly body: OriginBody; readonly source: OriginSource } | undefined
 }
@@ -29,6 +31,8 @@ export interface SizeQuestion {
   readonly parts: Parts
   readonly sources: readonly OriginSource[]
   readonly search: Search
+  /** Sizes that peers said and that turned out wrong. */
+  readonly disproved: ReadonlySet<number>
   readonly bell: Bell
   readonly signal: AbortSignal
 }
@@ -52,12 +56,12 @@ export async function findSize(question: SizeQuestion): Promise<Found> {
   for (;;) {
     signal.throwIfAborted()
     const first = early.pump()
-    if (first !== undefined) {
+    if (first !== undefined && !question.disproved.has(first.size)) {
       const meta = first.mediaType === undefined ? undefined : { mediaType: first.mediaType }
-      return found(await parts.store.write(digest, first.size), { meta, first })
+      return found(await parts.store.write(digest, first.size), { meta, first, peersSaySo: true })
     }
-    const told = toldSize(question.swarm)
-    if (told !== undefined && !early.worthWaiting(told)) return found(await parts.store.write(digest, told), {})
+    const told = toldSize(question)
+    if (told !== undefined && !early.worthWaiting(told)) return found(await parts.store.write(digest, told), { peersSaySo: true })
     if (!early.pending && question.search.settled()) {
       for (const source of question.sources) {
         try {
@@ -68,7 +72,7 @@ export async function findSize(question: SizeQuestion): Promise<Found> {
           parts.log.info({ digest: String(digest), code: codeOf(error) }, 'the origin does not give it')
         }
       }
-      const later = toldSize(question.swarm)
+      const later = toldSize(question)
       if (later === undefined && originError !== undefined) throw originError
       if (later === undefined && question.search.over)
         throw new ShoalError('BLOB_UNKNOWN', `no peer holds ${digest}, and there is no origin to import it from`)
@@ -110,7 +114,7 @@ async function openPatiently(question: SizeQuestion, source: OriginSource): Prom
       const code = codeOf(error)
       if (attempt >= ATTEMPTS || code === undefined || !PASSING.has(code) || refused(error)) throw error
       await pause(FIRST_PAUSE_MS * 2 ** (attempt - 1), question)
-      if (toldSize(question.swarm) !== undefined) throw error
+      if (toldSize(question) !== undefined) throw error
     }
   }
 }
@@ -133,10 +137,16 @@ async function pause(ms: number, { bell, signal }: SizeQuestion): Promise<void> 
   }
 }
 
-/** What a neighbour says the size is: holders of the whole are believed before partial ones. */
-function toldSize(swarm: Swarm): number | undefined {
-  const told = swarm.neighbours().filter((n) => n.size !== undefined && (n.state === 'complete' || n.state === 'partial'))
-  return (told.find((n) => n.state === 'complete') ?? told[0])?.size
+/** What most neighbours say the size is: holders of the whole are believed before partial ones. */
+function toldSize({ swarm, disproved }: SizeQuestion): number | undefined {
+  for (const state of ['complete', 'partial'] as const) {
+    const votes = new Map<number, number>()
+    for (const { state: is, size } of swarm.neighbours()) {
+      if (is === state && size !== undefined && !disproved.has(size)) votes.set(size, (votes.get(size) ?? 0) + 1)
+    }
+    if (votes.size > 0) return [...votes].sort((a, b) => b[1] - a[1])[0]?.[0]
+  }
+  return undefined
 }
 
 /** Asks known holders for the first piece before anybody has said how large the blob is. */
@@ -198,5 +208,5 @@ class EarlyAsks {
 }
 
 function found(writer: BlobWriter, rest: Partial<Omit<Found, 'writer'>>): Found {
-  return { writer, meta: undefined, restrictedTo: undefined, first: undefined, body: undefined, ...rest }
+  return { writer, peersSaySo: false, meta: undefined, restrictedTo: undefined, first: undefined, body: undefined, ...rest }
 }

@@ -39,7 +39,7 @@ export async function commitOrDoubt(checking: Checking): Promise<boolean> {
     }
     const digest = String(incoming.digest)
     parts.log.warn({ digest, pieces: doubted.length }, 'the digest does not match: pieces are fetched again by another path')
-    await incoming.writer.drop(doubted)
+    await incoming.drop(doubted)
     return false
   }
   await convict(incoming, parts)
@@ -47,9 +47,11 @@ export async function commitOrDoubt(checking: Checking): Promise<boolean> {
 }
 
 /** With the truth known, authors who said something else are proven liars. */
-async function convict({ book, geometry, writer, digest }: Incoming, { bans, peerId }: Parts): Promise<void> {
+async function convict(incoming: Incoming, { bans, peerId }: Parts): Promise<void> {
+  const { book, geometry, writer, digest } = incoming
   if (book.authors().size === 0) return
   const truth = await writer.hashes(0, geometry.pieces)
+  incoming.cutMisled(truth)
   const wrong = book.contradicting((index) => truth[index])
   for (const [author, claims] of Map.groupBy(wrong, (claim) => claim.author)) {
     if (author !== peerId) bans.add(author, `signed a wrong piece list of ${digest}`, claims.slice(0, MAX_EVIDENCE))
