@@ -45,6 +45,7 @@ class Solitude implements Membership {
 export class OwnGrant implements Grant {
   readonly first: number
   readonly open: boolean
+  readonly openBytes = undefined
   last: number
   size: number | undefined
 

@@ -18,3 +18,42 @@ export function leasePieces({ size, pieceBytes }: Geometry): number {
   const bytes = Math.min(16 * MiB, Math.max(MiB, size / 256))
   return Math.max(1, Math.floor(bytes / pieceBytes))
 }
+
+/** A lease dies so long after the last sign of life. */
+export const SILENCE_MS = 2_000
+/** Leases that one member may have at a time: the next may begin while the last pieces of one come in, so that the origin's link never idles. */
+export const MAX_LEASES = 2
+/** Leases that one member may have noted: its own, those it was granted elsewhere, and those that have lapsed. */
+export const MAX_NOTED_LEASES = 6
+export const MIN_PAUSE_MS = 250
+const MAX_PAUSE_MS = 8_000
+
+/** However much life it shows, a lease that brings in no piece for so long is granted to another. */
+export function patienceMs(pieceBytes: number): number {
+  return 10_000 + pieceBytes / 128
+}
+
+/** So long after its import a piece that somebody still does not see is taken for lost. In a large swarm news takes longer. */
+export function orphanedMs(members: number): number {
+  return 1_000 * (1 + Math.max(0, Math.log2(members / 16)))
+}
+
+/** Whether an importer may have its next lease. */
+export function nearlyDone(lease: { readonly remaining: number; readonly granted: number; readonly opened: boolean }): boolean {
+  return lease.opened && lease.remaining <= Math.max(1, lease.granted >> 2)
+}
+
+/** How long a member is not granted anything after so many failures in a row. */
+export function pauseMs(failures: number): number {
+  return Math.min(MAX_PAUSE_MS, MIN_PAUSE_MS * 2 ** Math.max(0, failures - 1))
+}
+
+/** When a member whom nothing could be granted asks again, unless it is called earlier; many members ask less often. */
+export function retryMs(members: number, random: () => number): number {
+  return Math.round(Math.min(5_000, Math.max(1_000, members * 5)) * (0.75 + random() / 2))
+}
+
+/** How long an answer is waited for. A crowd has to be connected first: 2.5 ms for each who comes at once. */
+export function answerMs(connected: boolean, zone: number): number {
+  return connected ? 250 : 250 + 2.5 * zone
+}

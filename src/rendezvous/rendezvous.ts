@@ -7,11 +7,10 @@ export interface Grant {
   readonly first: number
   /** Falls or grows when the origin turns out to be otherwise than thought: look at it again after `sized` and `streams`. */
   readonly last: number
-  /**
-   * Nobody in the zone knows the size: ask the origin for the first `OPEN_BYTES`, say `sized` as soon as its headers have
-   * told it, and import up to what `last` is then.
-   */
+  /** Nobody in the zone knows the size: ask the origin from the start, say `sized` as soon as its headers tell it, and import up to what `last` is then. */
   readonly open: boolean
+  /** How many bytes to ask the origin for when `open`; `undefined` for all there are. */
+  readonly openBytes: number | undefined
   /** The size that `first` and `last` are meant for; `undefined` for an open grant until `sized`. */
   readonly size: number | undefined
   /** The origin ignores ranges: say so before `sized`. This node then imports all that is missing, and everybody follows it. */

@@ -1,0 +1,87 @@
+import type { Digest } from '../../protocols/digest.ts'
+import { BlobLeases } from './blob-leases.ts'
+
+export interface TableBounds {
+  readonly blobs: number
+  readonly membersPerBlob: number
+  /** Pieces over all blobs: ten bytes each. */
+  readonly pieces: number
+}
+
+export const TABLE_BOUNDS: TableBounds = Object.freeze({ blobs: 4_096, membersPerBlob: 2_048, pieces: 4 << 20 })
+
+/** The leases of every blob that this node is the rendezvous of; what was not used for longest goes when there are too many. */
+export class LeaseTable {
+  /** By digest, in the order of last use. */
+  readonly #blobs = new Map<string, BlobLeases>()
+  readonly #bounds: TableBounds
+  readonly #random: () => number
+  #lastId = 0
+
+  constructor(options: { random: () => number; bounds?: TableBounds }) {
+    this.#random = options.random
+    this.#bounds = options.bounds ?? TABLE_BOUNDS
+  }
+
+  get size(): number {
+    return this.#blobs.size
+  }
+
+  get(digest: Digest): BlobLeases | undefined {
+    return this.#blobs.get(digest.toString())
+  }
+
+  /** The blob's leases, for a member to join or to be dealt with; `undefined` when it has too many others. */
+  use(digest: Digest, member: string): BlobLeases | undefined {
+    const key = digest.toString()
+    const blob = this.#blobs.get(key) ?? new BlobLeases({ random: this.#random, nextId: () => this.#nextId() })
+    this.#blobs.delete(key)
+    this.#blobs.set(key, blob)
+    if (this.#blobs.size > this.#bounds.blobs) this.#dropOldest()
+    return blob.has(member) || blob.members < this.#bounds.membersPerBlob ? blob : undefined
+  }
+
+  /** @returns whether pieces became free */
+  leave(digest: Digest, member: string): boolean {
+    const blob = this.get(digest)
+    const freed = blob?.leave(member) ?? false
+    if (blob?.members === 0) this.#blobs.delete(digest.toString())
+    return freed
+  }
+
+  /** Keeps the memory of all ledgers bounded: to be called after what may have made one. */
+  trim(): void {
+    let pieces = 0
+    for (const blob of this.#blobs.values()) pieces += blob.trackedPieces
+    while (pieces > this.#bounds.pieces && this.#blobs.size > 1) pieces -= this.#dropOldest()
+  }
+
+  /** Takes back what shows no life. @returns the digests of blobs of which pieces became free */
+  expire(now: number): string[] {
+    const freed: string[] = []
+    for (const [key, blob] of this.#blobs) if (blob.expire(now)) freed.push(key)
+    return freed
+  }
+
+  nextExpiry(): number | undefined {
+    let next: number | undefined
+    for (const blob of this.#blobs.values()) {
+      const one = blob.nextExpiry()
+      if (one !== undefined) next = Math.min(next ?? one, one)
+    }
+    return next
+  }
+
+  /** @returns how many pieces it tracked */
+  #dropOldest(): number {
+    const [key, blob] = this.#blobs.entries().next().value as [string, BlobLeases]
+    this.#blobs.delete(key)
+    return blob.trackedPieces
+  }
+
+  /** As wide as the wire's field; 0 stands for no lease. */
+  #nextId(): number {
+    this.#lastId = this.#lastId === 0xffff_ffff ? 1 : this.#lastId + 1
+    return this.#lastId
+  }
+}
