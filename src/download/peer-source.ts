@@ -201,6 +201,7 @@ export class PeerSource {
 
   /** Takes a first piece that was asked for before the blob's size was known. */
   async acceptEarly(peerId: string, bytes: Uint8Array): Promise<void> {
+    if (this.#incoming.geometry.pieces === 0) return
     const attempt = this.#incoming.begin(0, peerId)
     try {
       await this.accept(peerId, 0, bytes, await this.#words.find(peerId, 0, attempt.abort.signal), attempt)
