@@ -134,7 +134,8 @@ describe('a peer whose wrong bytes match its own signed list', () => {
     assert.equal(a.status, 'fulfilled')
     assert.ok(first.bans.has(liar.host.peerId))
     assert.ok(!second.bans.has(first.host.peerId), 'a node that was lied to is not taken for the liar')
-    if (b.status === 'rejected') withCode('DIGEST_MISMATCH')(b.reason)
+    // without an origin of its own, it may find nobody left to ask
+    if (b.status === 'rejected') assert.match(String(codeOf(b.reason)), /^(DIGEST_MISMATCH|BLOB_UNKNOWN)$/)
   })
 
   it('as an importer of a part, with the origin honest', async (t) => {

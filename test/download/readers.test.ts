@@ -205,9 +205,9 @@ describe('a reader that goes away', () => {
 describe('a node that closes with downloads running', () => {
   it('tells each reader so, and lets everything go', async (t) => {
     const world = createWorld(t)
-    const blobs = [content(4 * PIECE), content(6 * PIECE)]
+    const blobs = [content(4 * PIECE), content(6 * PIECE)] as const
     const tap = new Tap()
-    const node = await world.node({ origin: { bytes: blobs[0]?.bytes as Buffer, tap } })
+    const node = await world.node({ origin: { bytes: blobs[0].bytes, tap } })
     const readings = blobs.map(({ digest }) => node.read(digest, { origin }))
     const ends = readings.map((reading) => assert.rejects(reading, withCode('NODE_CLOSED')))
     tap.open(PIECE)
@@ -216,7 +216,7 @@ describe('a node that closes with downloads running', () => {
     await Promise.all(ends)
     assert.equal(node.origin.openBodies, 0)
     assert.deepEqual(node.downloads.progress(), [])
-    await assert.rejects(node.downloads.open((blobs[0] as { digest: never }).digest, { signal: NEVER }), withCode('NODE_CLOSED'))
+    await assert.rejects(node.downloads.open(blobs[0].digest, { signal: NEVER }), withCode('NODE_CLOSED'))
   })
 })
 
