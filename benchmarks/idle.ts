@@ -5,7 +5,6 @@ import { type Aim, COLUMNS, row } from './lib/aim.ts'
 import type { Benchmark, Context } from './lib/benchmark.ts'
 import { barChart } from './lib/chart.ts'
 import { Daemon } from './lib/daemon.ts'
-import { untilQuiet } from './lib/quiet.ts'
 import type { Report } from './lib/report.ts'
 import { spreadOf } from './lib/stats.ts'
 
@@ -36,7 +35,6 @@ async function measure({ quick, dir, signal, say }: Context): Promise<Report> {
   for (const daemon of daemons) await daemon.untilConnected(peers)
   say(`all are connected; letting them settle for ${settleMs / 1_000} s`)
   await delay(settleMs, undefined, { signal })
-  await untilQuiet(say, signal)
   const before = daemons.map((daemon) => daemon.usage.cpuSeconds)
   say(`measuring for ${seconds} s`)
   await delay(seconds * 1_000, undefined, { signal })

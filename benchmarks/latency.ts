@@ -4,7 +4,7 @@ import { type Aim, COLUMNS, row } from './lib/aim.ts'
 import type { Benchmark, Context } from './lib/benchmark.ts'
 import { barChart } from './lib/chart.ts'
 import { type Daemon, startPair } from './lib/daemon.ts'
-import { untilQuiet } from './lib/quiet.ts'
+import { inQuiet, type Quiet } from './lib/quiet.ts'
 import type { Report } from './lib/report.ts'
 import { quantile, spreadOf } from './lib/stats.ts'
 
@@ -15,6 +15,8 @@ const AIMS = {
 } as const satisfies Record<string, Aim>
 const SMALL_BYTES = 16 * 1024
 const AT_A_TIME = 16
+/** Each uses blobs that the fetching node has never held. */
+const ATTEMPTS = 3
 
 interface Small {
   readonly p50Ms: number
@@ -33,26 +35,25 @@ async function measure({ quick, dir, signal, say }: Context): Promise<Report> {
   const [large, rounds, blobs] = quick ? [2, 1, 50] : [7, 5, 200]
   await using pair = await startPair(dir, { signal })
   const { holder, fetcher } = pair
-  say(`adding ${large + 1} blobs of ${largeBytes / 2 ** 20} MiB and ${2 * (rounds + 1) * blobs} of 16 KiB`)
+  say(`adding ${large + 1} blobs of ${largeBytes / 2 ** 20} MiB and ${ATTEMPTS * 2 * (rounds + 1) * blobs} of 16 KiB`)
   const larges = await addAll(holder, 'large', large + 1, largeBytes)
-  const smalls = await addAll(holder, 'small', 2 * (rounds + 1) * blobs, SMALL_BYTES)
+  const smalls = await addAll(holder, 'small', ATTEMPTS * 2 * (rounds + 1) * blobs, SMALL_BYTES)
   await fetcher.untilFinds(await holder.add('added last', SMALL_BYTES))
 
-  const firstByteMs: number[] = []
+  const quietly = <T>(measure: () => Promise<T>, attempts: number) => inQuiet({ say, signal }, measure, attempts)
+  const firstByteMs: Quiet<number>[] = []
   for (const [i, digest] of larges.entries()) {
-    await untilQuiet(say, signal)
-    const ms = await firstByte(fetcher, digest, signal)
-    say(`${i === 0 ? 'warm-up' : `large blob ${i} of ${large}`}: first byte after ${ms.toFixed(1)} ms`)
+    const ms = await quietly(() => firstByte(fetcher, digest, signal), 1)
+    say(`${i === 0 ? 'warm-up' : `large blob ${i} of ${large}`}: first byte after ${ms.result.toFixed(1)} ms`)
     if (i > 0) firstByteMs.push(ms)
   }
-  const one: Small[] = []
-  const many: Small[] = []
+  const one: Quiet<Small>[] = []
+  const many: Quiet<Small>[] = []
   for (let i = 0; i <= rounds; i++) {
-    await untilQuiet(say, signal)
-    const single = await pull(fetcher, smalls.splice(0, blobs), 1)
-    const crowd = await pull(fetcher, smalls.splice(0, blobs), AT_A_TIME)
+    const single = await quietly(() => pull(fetcher, smalls.splice(0, blobs), 1), ATTEMPTS)
+    const crowd = await quietly(() => pull(fetcher, smalls.splice(0, blobs), AT_A_TIME), ATTEMPTS)
     say(
-      `${i === 0 ? 'warm-up' : `round ${i} of ${rounds}`}: p50 ${single.p50Ms.toFixed(2)} ms, ${crowd.perSecond.toFixed(0)} a second`,
+      `${i === 0 ? 'warm-up' : `round ${i} of ${rounds}`}: p50 ${single.result.p50Ms.toFixed(2)} ms, ${crowd.result.perSecond.toFixed(0)} a second`,
     )
     if (i > 0) one.push(single)
     if (i > 0) many.push(crowd)
@@ -120,19 +121,19 @@ function pooled(origin: string, connections: number): Pool & AsyncDisposable {
 interface Figures {
   readonly largeBytes: number
   readonly blobs: number
-  readonly firstByteMs: readonly number[]
-  readonly one: readonly Small[]
-  readonly many: readonly Small[]
+  readonly firstByteMs: readonly Quiet<number>[]
+  readonly one: readonly Quiet<Small>[]
+  readonly many: readonly Quiet<Small>[]
 }
 
 function report(figures: Figures): Report {
   const { largeBytes, blobs, firstByteMs, one, many } = figures
-  const over = (smalls: readonly Small[], value: keyof Small) => spreadOf(smalls.map((small) => small[value]))
+  const over = (smalls: readonly Quiet<Small>[], value: keyof Small) => spreadOf(smalls.map(({ result }) => result[value]))
   const rows = [
     {
       what: `first byte of ${largeBytes / 2 ** 20} MiB`,
       unit: 'ms',
-      values: spreadOf(firstByteMs),
+      values: spreadOf(firstByteMs.map(({ result }) => result)),
       aim: AIMS.firstByteMs,
       digits: 1,
     },

@@ -5,9 +5,10 @@ import { type Aim, COLUMNS, row } from './lib/aim.ts'
 import type { Benchmark, Context } from './lib/benchmark.ts'
 import { barChart } from './lib/chart.ts'
 import { type Daemon, startPair } from './lib/daemon.ts'
-import { untilQuiet } from './lib/quiet.ts'
+import { inQuiet, type Quiet } from './lib/quiet.ts'
 import type { Report } from './lib/report.ts'
 import { spreadOf } from './lib/stats.ts'
+import { warmMemory } from './lib/warm-memory.ts'
 
 const MIB = 2 ** 20
 const PEAK: Aim = { than: 'less', value: 250 }
@@ -38,14 +39,13 @@ export const memory: Benchmark = {
 async function measure({ quick, dir, signal, say }: Context): Promise<Report> {
   const sizes = quick ? [64, 256] : [64, 1024, 4096]
   const runs = quick ? 1 : 3
-  const samples: Sample[] = []
+  const samples: Quiet<Sample>[] = []
   for (const size of sizes) {
     for (let i = 0; i < runs; i++) {
-      await untilQuiet(say, signal)
-      const sample = await transferOnce(join(dir, `${size}-${i}`), size * MIB, signal)
-      const { holder, fetcher } = sample
+      const sample = await inQuiet({ say, signal }, () => transferOnce(join(dir, `${size}-${i}`), size * MIB, signal), 2)
+      const { seconds, holder, fetcher } = sample.result
       say(
-        `${size} MiB in ${sample.seconds.toFixed(2)} s: peak RSS ${holder.peakRssMib.toFixed(0)} and ${fetcher.peakRssMib.toFixed(0)} MiB, loop p99 ${holder.loopP99Ms.toFixed(1)} and ${fetcher.loopP99Ms.toFixed(1)} ms`,
+        `${size} MiB in ${seconds.toFixed(2)} s: peak RSS ${holder.peakRssMib.toFixed(0)} and ${fetcher.peakRssMib.toFixed(0)} MiB, loop p99 ${holder.loopP99Ms.toFixed(1)} and ${fetcher.loopP99Ms.toFixed(1)} ms`,
       )
       samples.push(sample)
     }
@@ -60,6 +60,7 @@ async function transferOnce(dir: string, bytes: number, signal: AbortSignal): Pr
     await using pair = await startPair(dir, { signal })
     const { holder, fetcher } = pair
     const digest = await holder.add('memory', bytes)
+    await warmMemory(dir, bytes)
     const before = await loops(holder, fetcher)
     const seconds = await fetcher.fetch(digest)
     const after = await loops(holder, fetcher)
@@ -83,9 +84,10 @@ function endOf({ usage }: Daemon, idleLoopP99Ms: number, loopP99Ms: number): End
   return { peakRssMib: usage.peakRssMiB, afterRssMib: usage.rssMiB, loopP99Ms, idleLoopP99Ms }
 }
 
-function report(samples: readonly Sample[]): Report {
-  const sizes = [...new Set(samples.map((s) => s.bytes))]
-  const over = (bytes: number, value: (sample: Sample) => number) => spreadOf(samples.filter((s) => s.bytes === bytes).map(value))
+function report(samples: readonly Quiet<Sample>[]): Report {
+  const sizes = [...new Set(samples.map((s) => s.result.bytes))]
+  const over = (bytes: number, value: (sample: Sample) => number) =>
+    spreadOf(samples.flatMap(({ result }) => (result.bytes === bytes ? [value(result)] : [])))
   const rows = sizes.flatMap((bytes) => [
     {
       what: `${bytes / MIB} MiB: peak RSS of the holder`,

@@ -4,10 +4,11 @@ import type { Benchmark, Context } from './lib/benchmark.ts'
 import { barChart } from './lib/chart.ts'
 import { type Daemon, startPair } from './lib/daemon.ts'
 import { Spawned } from './lib/process.ts'
-import { untilQuiet } from './lib/quiet.ts'
+import { inQuiet, type Quiet } from './lib/quiet.ts'
 import type { Report } from './lib/report.ts'
 import { type Spread, spreadOf } from './lib/stats.ts'
 import { resetPeakRss, type Usage } from './lib/usage.ts'
+import { warmMemory } from './lib/warm-memory.ts'
 
 const RAW_PEER = new URL('./micro/raw-peer.ts', import.meta.url).pathname
 const GIB = 2 ** 30
@@ -35,7 +36,7 @@ interface Sample {
 }
 
 type Name = 'shoal' | 'raw' | 'stock'
-type Round = Readonly<Record<Name, Sample>>
+type Round = Readonly<Record<Name, Quiet<Sample>>>
 
 export const transfer: Benchmark = {
   name: 'transfer',
@@ -57,13 +58,15 @@ async function measure({ quick, dir, signal, say }: Context): Promise<Report> {
   }
   const samples: Round[] = []
   for (let i = 0; i <= rounds; i++) {
-    await untilQuiet(say, signal)
-    const round = {
-      raw: await sampleOf(arms.raw, bytes),
-      shoal: await sampleOf(arms.shoal, bytes),
-      stock: await sampleOf(arms.stock, bytes),
-    }
-    const figures = (['shoal', 'raw', 'stock'] as const).map((name) => `${name} ${Math.round(round[name].mibPerSecond)} MiB/s`)
+    const sample = (arm: Arm) =>
+      inQuiet({ say, signal }, async () => {
+        await warmMemory(dir, bytes)
+        return await sampleOf(arm, bytes)
+      })
+    const round = { raw: await sample(arms.raw), shoal: await sample(arms.shoal), stock: await sample(arms.stock) }
+    const figures = (['shoal', 'raw', 'stock'] as const).map(
+      (name) => `${name} ${Math.round(round[name].result.mibPerSecond)} MiB/s`,
+    )
     say(`${i === 0 ? 'warm-up' : `round ${i} of ${rounds}`}: ${figures.join(', ')}`)
     if (i > 0) samples.push(round)
   }
@@ -124,25 +127,29 @@ async function rawArm(transports: string, bytes: number, signal: AbortSignal): P
 function report(bytes: number, rounds: readonly Round[]): Report {
   const over = (value: (round: Round) => number): Spread => spreadOf(rounds.map(value))
   const mib = bytes / 2 ** 20
-  const cpu = (name: Name) => over((r) => r[name].senderCpuPerGib + r[name].receiverCpuPerGib)
+  const cpu = (name: Name) => over((r) => r[name].result.senderCpuPerGib + r[name].result.receiverCpuPerGib)
   const rows = [
     {
       what: 'shoal ÷ raw stream, same transports',
       unit: '',
-      values: over((r) => r.shoal.mibPerSecond / r.raw.mibPerSecond),
+      values: over((r) => r.shoal.result.mibPerSecond / r.raw.result.mibPerSecond),
       aim: AIMS.ratio,
     },
-    { what: 'shoal ÷ raw stream, stock libp2p', unit: '', values: over((r) => r.shoal.mibPerSecond / r.stock.mibPerSecond) },
-    { what: 'shoal, verified to disk', unit: 'MiB/s', values: over((r) => r.shoal.mibPerSecond), digits: 0 },
-    { what: 'raw stream, same transports', unit: 'MiB/s', values: over((r) => r.raw.mibPerSecond), digits: 0 },
-    { what: 'raw stream, stock libp2p', unit: 'MiB/s', values: over((r) => r.stock.mibPerSecond), digits: 0 },
+    {
+      what: 'shoal ÷ raw stream, stock libp2p',
+      unit: '',
+      values: over((r) => r.shoal.result.mibPerSecond / r.stock.result.mibPerSecond),
+    },
+    { what: 'shoal, verified to disk', unit: 'MiB/s', values: over((r) => r.shoal.result.mibPerSecond), digits: 0 },
+    { what: 'raw stream, same transports', unit: 'MiB/s', values: over((r) => r.raw.result.mibPerSecond), digits: 0 },
+    { what: 'raw stream, stock libp2p', unit: 'MiB/s', values: over((r) => r.stock.result.mibPerSecond), digits: 0 },
     { what: 'shoal: CPU of both ends', unit: 's/GiB', values: cpu('shoal'), aim: AIMS.cpu },
-    { what: '… of the holder', unit: 's/GiB', values: over((r) => r.shoal.senderCpuPerGib) },
-    { what: '… of the fetcher', unit: 's/GiB', values: over((r) => r.shoal.receiverCpuPerGib) },
+    { what: '… of the holder', unit: 's/GiB', values: over((r) => r.shoal.result.senderCpuPerGib) },
+    { what: '… of the fetcher', unit: 's/GiB', values: over((r) => r.shoal.result.receiverCpuPerGib) },
     { what: 'raw stream, same transports: CPU of both ends', unit: 's/GiB', values: cpu('raw') },
     { what: 'raw stream, stock libp2p: CPU of both ends', unit: 's/GiB', values: cpu('stock') },
-    { what: 'shoal: peak RSS of the holder', unit: 'MiB', values: over((r) => r.shoal.senderPeakMib), digits: 0 },
-    { what: 'shoal: peak RSS of the fetcher', unit: 'MiB', values: over((r) => r.shoal.receiverPeakMib), digits: 0 },
+    { what: 'shoal: peak RSS of the holder', unit: 'MiB', values: over((r) => r.shoal.result.senderPeakMib), digits: 0 },
+    { what: 'shoal: peak RSS of the fetcher', unit: 'MiB', values: over((r) => r.shoal.result.receiverPeakMib), digits: 0 },
   ]
   return {
     name: 'transfer',
@@ -156,7 +163,7 @@ function report(bytes: number, rounds: readonly Round[]): Report {
 
 function chart(mib: number, over: (value: (round: Round) => number) => Spread): string {
   const names = ['shoal', 'raw', 'stock'] as const
-  const spreads = names.map((name) => over((r) => r[name].mibPerSecond))
+  const spreads = names.map((name) => over((r) => r[name].result.mibPerSecond))
   return barChart({
     title: `${mib} MiB between two processes, one hop`,
     yName: 'MiB/s',

@@ -12,7 +12,7 @@ import { barChart } from './lib/chart.ts'
 import { content } from './lib/content.ts'
 import { Daemon } from './lib/daemon.ts'
 import { run, Spawned } from './lib/process.ts'
-import { untilQuiet } from './lib/quiet.ts'
+import { inQuiet, type Quiet } from './lib/quiet.ts'
 import type { Report } from './lib/report.ts'
 import { type Spread, spreadOf } from './lib/stats.ts'
 import type { Usage } from './lib/usage.ts'
@@ -30,7 +30,7 @@ interface Sample {
   readonly cpuPerGib: number
 }
 
-type Round = { readonly shoal: Sample; readonly nginx: Sample }
+type Round = { readonly shoal: Quiet<Sample>; readonly nginx: Quiet<Sample> }
 
 export const warmRead: Benchmark = {
   name: 'warm-read',
@@ -49,10 +49,10 @@ async function measure({ quick, dir, signal, say }: Context): Promise<Report> {
   const shoal = { url: daemon.blobUrl(digest), process: daemon }
   const samples: Round[] = []
   for (let i = 0; i <= rounds; i++) {
-    await untilQuiet(say, signal)
-    const round = { nginx: await read(nginx, bytes, signal), shoal: await read(shoal, bytes, signal) }
+    const sample = (server: Server) => inQuiet({ say, signal }, () => read(server, bytes, signal))
+    const round = { nginx: await sample(nginx), shoal: await sample(shoal) }
     say(
-      `${i === 0 ? 'warm-up' : `round ${i} of ${rounds}`}: shoal ${round.shoal.mibPerSecond.toFixed(0)}, nginx ${round.nginx.mibPerSecond.toFixed(0)} MiB/s`,
+      `${i === 0 ? 'warm-up' : `round ${i} of ${rounds}`}: shoal ${round.shoal.result.mibPerSecond.toFixed(0)}, nginx ${round.nginx.result.mibPerSecond.toFixed(0)} MiB/s`,
     )
     if (i > 0) samples.push(round)
   }
@@ -117,16 +117,16 @@ async function freePort(): Promise<number> {
 function report(bytes: number, rounds: readonly Round[]): Report {
   const over = (value: (round: Round) => number): Spread => spreadOf(rounds.map(value))
   const mib = bytes / 2 ** 20
-  const shoal = over((r) => r.shoal.mibPerSecond)
-  const nginx = over((r) => r.nginx.mibPerSecond)
+  const shoal = over((r) => r.shoal.result.mibPerSecond)
+  const nginx = over((r) => r.nginx.result.mibPerSecond)
   const rows = [
-    { what: 'shoal ÷ nginx', unit: '', values: over((r) => r.shoal.mibPerSecond / r.nginx.mibPerSecond) },
+    { what: 'shoal ÷ nginx', unit: '', values: over((r) => r.shoal.result.mibPerSecond / r.nginx.result.mibPerSecond) },
     { what: 'shoal, every piece verified', unit: 'MiB/s', values: shoal, digits: 0 },
     { what: 'nginx, sendfile', unit: 'MiB/s', values: nginx, digits: 0 },
-    { what: "shoal: the daemon's CPU", unit: 's/GiB', values: over((r) => r.shoal.cpuPerGib) },
-    { what: "nginx: its process's CPU", unit: 's/GiB', values: over((r) => r.nginx.cpuPerGib) },
-    { what: 'shoal: time to first byte', unit: 'ms', values: over((r) => r.shoal.firstByteMs), digits: 1 },
-    { what: 'nginx: time to first byte', unit: 'ms', values: over((r) => r.nginx.firstByteMs), digits: 1 },
+    { what: "shoal: the daemon's CPU", unit: 's/GiB', values: over((r) => r.shoal.result.cpuPerGib) },
+    { what: "nginx: its process's CPU", unit: 's/GiB', values: over((r) => r.nginx.result.cpuPerGib) },
+    { what: 'shoal: time to first byte', unit: 'ms', values: over((r) => r.shoal.result.firstByteMs), digits: 1 },
+    { what: 'nginx: time to first byte', unit: 'ms', values: over((r) => r.nginx.result.firstByteMs), digits: 1 },
   ]
   return {
     name: 'warm-read',

@@ -136,7 +136,7 @@ export class Daemon implements AsyncDisposable {
   }
 }
 
-/** Two daemons that know each other. */
+/** Two daemons that know each other, and what the other holds. */
 export async function startPair(
   dir: string,
   options: Pick<DaemonOptions, 'signal' | 'nodeFlags'>,
@@ -144,7 +144,7 @@ export async function startPair(
   await using stack = new AsyncDisposableStack()
   const holder = stack.use(await Daemon.start({ ...options, dataDir: join(dir, 'holder') }))
   const fetcher = stack.use(await Daemon.start({ ...options, dataDir: join(dir, 'fetcher'), bootstrap: holder.addresses }))
-  await fetcher.untilConnected(1)
+  await fetcher.untilFinds(await holder.add('first', 1))
   const opened = stack.move()
   return { holder, fetcher, [Symbol.asyncDispose]: () => opened.disposeAsync() }
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface, type Interface } from 'node:readline'
-import { type Usage, usageOf } from './usage.ts'
+import { type Usage, usageOf, usedHere } from './usage.ts'
 
 const STOP_TIMEOUT_MS = 8_000
 const LINE_TIMEOUT_MS = 120_000
@@ -11,6 +11,13 @@ export interface SpawnOptions {
   readonly command?: string
   readonly args: readonly string[]
   readonly signal: AbortSignal
+}
+
+const running = new Set<number>()
+
+/** CPU seconds that this process and all it has started have used. */
+export function ownCpuSeconds(): number {
+  return [...running].reduce((sum, pid) => sum + usageOf(pid).cpuSeconds, usedHere())
 }
 
 /** A process of ours: what it prints is read line by line, and it is gone when this is disposed. */
@@ -24,6 +31,9 @@ export class Spawned implements AsyncDisposable {
   constructor({ command = process.execPath, args, signal }: SpawnOptions) {
     this.#what = [command, ...args].join(' ').slice(0, 200)
     this.#child = spawn(command, args, { env: environment(), signal })
+    const { pid } = this.#child
+    if (pid !== undefined) running.add(pid)
+    this.#child.once('exit', () => pid !== undefined && running.delete(pid))
     this.#lines = createInterface({ input: this.#child.stdout })
     createInterface({ input: this.#child.stderr }).on('line', (line) => {
       this.#log.push(line)
