@@ -97,6 +97,34 @@ describe('a store that becomes full midway', () => {
   })
 })
 
+describe('a store that is full from the start', () => {
+  const fullStore = () =>
+    overridden(createMemoryStore(), { write: () => Promise.reject(new ShoalError('STORE_FULL', 'not enough room')) })
+
+  it('hands on what comes from the origin', async (t) => {
+    const { bytes, digest } = content(8 * PIECE + 5)
+    const node = await createWorld(t).node({ origin: { bytes }, store: fullStore() })
+    const readers = [0, 1].map(() => node.read(digest, { origin }))
+    for (const read of await Promise.all(readers)) assert.ok(read.equals(bytes))
+    assert.equal(node.log.filter(({ code }) => code === 'STORE_FULL').length, 1, 'one line says so')
+    assert.equal(node.origin.openBodies, 0)
+  })
+
+  it('hands on what comes from a peer', async (t) => {
+    const { bytes, digest } = content(8 * PIECE + 5)
+    const world = createWorld(t)
+    await (await world.node()).seed(bytes)
+    const node = await world.node({ store: fullStore() })
+    assert.ok((await node.read(digest)).equals(bytes))
+  })
+
+  it('hands on a blob of one piece', async (t) => {
+    const { bytes, digest } = content(1000)
+    const node = await createWorld(t).node({ origin: { bytes }, store: fullStore() })
+    assert.ok((await node.read(digest, { origin })).equals(bytes))
+  })
+})
+
 describe('a disk that has changed a byte', () => {
   async function spoilt(t: Parameters<typeof tmp>[0]) {
     const path = await tmp(t)
