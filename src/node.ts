@@ -7,13 +7,13 @@ import { openDiscovery } from './discovery/mesh.ts'
 import { openVouching } from './discovery/vouch.ts'
 import { Bans } from './download/bans.ts'
 import { NodeDownloads } from './download/downloads.ts'
-import { ACTING_ALONE } from './download/leases.ts'
 import { createLibrary } from './download/library.ts'
 import type { Host, PeerRef } from './net/host.ts'
 import { createIdentity, loadIdentity } from './net/identity.ts'
 import { openLibp2pHost } from './net/libp2p.ts'
 import { openOrigin } from './origin/open-origin.ts'
 import type { Origin } from './origin/origin.ts'
+import { ALONE } from './rendezvous/alone.ts'
 import { RunningNode } from './running-node.ts'
 import type { ShoalNode } from './shoal-node.ts'
 import { openDiskStore } from './store/disk.ts'
@@ -116,7 +116,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       discovery,
       transfer,
       origin,
-      leases: ACTING_ALONE,
+      rendezvous: ALONE,
       bans,
       metrics,
       log,

@@ -2,8 +2,9 @@ import { codeOf, ShoalError } from '../errors.ts'
 import type { OriginBody, OriginSource } from '../origin/origin.ts'
 import type { BlobMeta } from '../store/store.ts'
 import type { Swarm } from '../transfer/transfer.ts'
-import { Importer } from './importer.ts'
+import { type Adopted, Importer } from './importer.ts'
 import type { Incoming } from './incoming.ts'
+import type { Introduction } from './introduction.ts'
 import type { Parts } from './parts.ts'
 import { PeerSource } from './peer-source.ts'
 import type { Search } from './search.ts'
@@ -20,6 +21,7 @@ export interface FillingOptions {
   readonly incoming: Incoming
   readonly swarm: Swarm
   readonly search: Search
+  readonly introduction: Introduction
   readonly parts: Parts
   readonly meta: () => BlobMeta
   /** Told of each answer of an origin before its first byte is stored. */
@@ -36,8 +38,8 @@ export class Filling {
   #kept = true
 
   constructor(options: FillingOptions) {
-    const { incoming, swarm, parts, onBody } = options
-    const { log, metrics, random, origin, leases, bans } = parts
+    const { incoming, swarm, parts, introduction, onBody } = options
+    const { log, metrics, random, origin, bans } = parts
     this.#options = options
     this.#incoming = incoming
     const onFailure = (error: unknown) => {
@@ -46,7 +48,7 @@ export class Filling {
     }
     const onLiar = (peerId: string, reason: string) => bans.add(peerId, reason)
     this.#peers = new PeerSource(incoming, swarm, { random, log, metrics, onFailure, onLiar })
-    this.#importer = new Importer(incoming, { origin, leases, log, metrics, onFailure, onBody })
+    this.#importer = new Importer(incoming, { origin, introduction, log, metrics, onFailure, onBody })
   }
 
   /** Whether the store keeps what came in: not so when it was full. */
@@ -59,9 +61,9 @@ export class Filling {
     this.#incoming.bell.ring()
   }
 
-  /** Takes over a request that was opened to learn the blob's size. */
-  adopt(body: OriginBody, source: OriginSource): void {
-    this.#importer.adopt(body, source)
+  /** Takes over a grant, and the request that was opened under it to learn the blob's size. */
+  adopt(adopted: Adopted): void {
+    this.#importer.adopt(adopted)
   }
 
   /** Takes a first piece that came before the size was known. */
@@ -121,7 +123,7 @@ export class Filling {
 
   /** Nobody brings it, and no peer that shows signs of life holds it. */
   #orphaned(index: number): boolean {
-    if (this.#incoming.writer.have.has(index)) return false
+    if (this.#incoming.writer.have.has(index) || !this.#incoming.demand.wants(index)) return false
     if (this.#incoming.attempts.get(index)?.some((a) => a.from === 'origin')) return false
     return !this.#peers.covers(index, performance.now())
   }

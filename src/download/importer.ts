@@ -1,10 +1,11 @@
 import { pieceLength, pieceOffset } from '../../protocols/pieces.ts'
 import { codeOf, ShoalError } from '../errors.ts'
 import type { Origin, OriginBody, OriginSource } from '../origin/origin.ts'
+import type { Grant } from '../rendezvous/rendezvous.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Incoming } from './incoming.ts'
-import type { Leases } from './leases.ts'
+import type { Introduction } from './introduction.ts'
 
 /** Rather read on and throw away than open a new request, up to this many bytes. */
 const SKIP_BYTES = 1024 * 1024
@@ -17,9 +18,20 @@ const MAX_RATE_LIMIT_MS = 30_000
 /** These may pass; all others are final for this download and this origin. */
 const PASSING = new Set(['ORIGIN_UNREACHABLE', 'ORIGIN_TIMEOUT', 'ORIGIN_FAILED', 'ORIGIN_PROTOCOL', 'ORIGIN_RATE_LIMITED'])
 
+/** Requests under way at a time: the next may begin while the last piece of one comes in, so that the origin's link does not idle. */
+const MAX_RUNS = 2
+
+/** A grant that was had before the download's sources were set up. */
+export interface Adopted {
+  readonly grant: Grant
+  readonly source: OriginSource
+  /** The origin's answer, open at its start. */
+  readonly body: OriginBody | undefined
+}
+
 export interface ImporterOptions {
   readonly origin: Origin
-  readonly leases: Leases
+  readonly introduction: Introduction
   readonly log: Log
   readonly metrics: Metrics
   readonly onFailure: (error: unknown) => void
@@ -32,8 +44,8 @@ export class Importer {
   readonly #incoming: Incoming
   readonly #options: ImporterOptions
   readonly #sources: OriginSource[] = []
-  #adopted: { body: OriginBody; source: OriginSource } | undefined
-  #running = false
+  #adopted: Adopted | undefined
+  #runs = 0
   #failures = 0
   #notBefore = 0
   #error: unknown
@@ -49,13 +61,13 @@ export class Importer {
     if (this.#sources.length < 4) this.#sources.push(source)
   }
 
-  /** Takes over a request that was opened to learn the blob's size. */
-  adopt(body: OriginBody, source: OriginSource): void {
-    this.#adopted = { body, source }
+  /** Takes over a grant, and the request that was opened under it to learn the blob's size. */
+  adopt(adopted: Adopted): void {
+    this.#adopted = adopted
   }
 
   get running(): boolean {
-    return this.#running
+    return this.#runs > 0
   }
 
   /** Whether an import may still bring something; `error` says why not. */
@@ -72,52 +84,62 @@ export class Importer {
     return this.#error
   }
 
-  /** Starts a run for the first of these pieces, unless one is under way. `orphaned` says what still needs importing as it goes. */
+  /** Imports some of these pieces, if it may. `orphaned` says what still needs importing as it goes. */
   pump(orphans: readonly number[], orphaned: (index: number) => boolean, now: number, signal: AbortSignal): void {
-    if (this.#running || orphans.length === 0 || !this.able || now < this.#notBefore) return
-    this.#running = true
+    if (orphans.length === 0 || !this.able || now < this.#notBefore) return
+    if (this.#runs >= MAX_RUNS || (this.#adopted === undefined && !this.#options.introduction.mayAsk(now))) return
+    this.#runs++
     void this.#import(orphans, orphaned, signal).finally(() => {
-      this.#running = false
+      this.#runs--
       this.#incoming.bell.ring()
     })
   }
 
   /** Drops a request that nobody needs any more. */
   close(): void {
-    this.#adopted?.body.cancel()
+    this.#adopted?.body?.cancel()
+    this.#adopted?.grant.end({ ok: false })
     this.#adopted = undefined
   }
 
   async #import(orphans: readonly number[], orphaned: (index: number) => boolean, signal: AbortSignal): Promise<void> {
     const source = this.#sources[0] as OriginSource
+    const adopted = this.#takeAdopted(orphans[0] as number)
+    const { introduction } = this.#options
+    let grant = adopted?.grant
     try {
-      const grant = await this.#options.leases.request(this.#incoming.digest, orphans, { signal })
+      grant ??= await introduction.ask(orphans, this.#incoming.geometry.size, { signal })
       if (grant === undefined) return
-      try {
-        const body = await this.#open(source, grant.first, grant.last, signal)
-        await this.#drain(body, grant.first, grant.last, orphaned, signal, (index) => {
-          this.#failures = 0
-          grant.progress(index)
-        })
-      } finally {
-        grant.end()
-      }
+      const body = await this.#open(source, grant, adopted, signal)
+      await this.#drain(body, grant, orphaned, signal)
+      grant.end({ ok: true })
     } catch (error) {
+      grant?.end({ ok: false, retryAfterMs: retryAfterMs(error) })
       if (!signal.aborted) this.#failed(source, error)
     }
   }
 
-  async #open(source: OriginSource, first: number, last: number, signal: AbortSignal): Promise<OriginBody> {
-    const { geometry, digest } = this.#incoming
-    const start = pieceOffset(geometry, first)
+  /** What was had before is of use unless the first piece that a reader wants lies far behind where it begins. */
+  #takeAdopted(firstOrphan: number): Adopted | undefined {
     const adopted = this.#adopted
     this.#adopted = undefined
-    if (adopted !== undefined) {
+    if (adopted === undefined) return undefined
+    const skipped = pieceOffset(this.#incoming.geometry, firstOrphan) - pieceOffset(this.#incoming.geometry, adopted.grant.first)
+    if (skipped <= SKIP_BYTES) return adopted
+    adopted.body?.cancel()
+    adopted.grant.end({ ok: true })
+    return undefined
+  }
+
+  async #open(source: OriginSource, grant: Grant, adopted: Adopted | undefined, signal: AbortSignal): Promise<OriginBody> {
+    const { geometry, digest } = this.#incoming
+    const start = pieceOffset(geometry, grant.first)
+    if (adopted?.body !== undefined) {
       if (adopted.source === source && adopted.body.start <= start && start - adopted.body.start <= SKIP_BYTES)
         return adopted.body
       adopted.body.cancel()
     }
-    const end = last === geometry.pieces - 1 ? undefined : pieceOffset(geometry, last + 1)
+    const end = grant.last >= geometry.pieces - 1 ? undefined : pieceOffset(geometry, grant.last + 1)
     const body = await this.#options.origin.open(source, digest, { start, end }, { signal })
     if (body.size !== undefined && body.size !== geometry.size) {
       body.cancel()
@@ -127,24 +149,25 @@ export class Importer {
         `the origin says ${body.size} bytes for ${digest}, which others hold with ${geometry.size}`,
       )
     }
+    if (end !== undefined && !body.ranged) grant.streams()
+    grant.sized(geometry.size)
     await this.#options.onBody(source, body)
     return body
   }
 
-  /** Cuts a body into pieces and puts them, for as long as pieces of the run are still needed. */
-  async #drain(
-    body: OriginBody,
-    first: number,
-    last: number,
-    orphaned: (index: number) => boolean,
-    signal: AbortSignal,
-    progress: (index: number) => void,
-  ): Promise<void> {
-    const cutter = new PieceCutter(this.#incoming, first, last, orphaned, signal)
+  /** Cuts a body into pieces and puts them, for as long as pieces of the grant are still needed. */
+  async #drain(body: OriginBody, grant: Grant, orphaned: (index: number) => boolean, signal: AbortSignal): Promise<void> {
+    const { size } = this.#incoming.geometry
+    const progress = (index: number) => {
+      this.#failures = 0
+      grant.progress(index, size)
+    }
+    const cutter = new PieceCutter(this.#incoming, grant, orphaned, signal)
     try {
       let at = body.start
       for await (const chunk of body.body) {
         signal.throwIfAborted()
+        grant.alive()
         const done = await cutter.take(at, chunk, progress)
         at += chunk.length
         if (done) return
@@ -170,16 +193,14 @@ export class Importer {
       )
       return
     }
-    const retryAfterMs =
-      error instanceof ShoalError && typeof error.detail?.retryAfterMs === 'number' ? error.detail.retryAfterMs : undefined
+    const waitMs = retryAfterMs(error)
     this.#failures++
-    const final =
-      code === undefined || !PASSING.has(code) || this.#failures >= MAX_FAILURES || (retryAfterMs ?? 0) > MAX_RATE_LIMIT_MS
+    const final = code === undefined || !PASSING.has(code) || this.#failures >= MAX_FAILURES || (waitMs ?? 0) > MAX_RATE_LIMIT_MS
     if (final) {
       this.#drop(source, error)
       return
     }
-    const pauseMs = retryAfterMs ?? Math.min(FIRST_PAUSE_MS * 2 ** (this.#failures - 1), MAX_PAUSE_MS)
+    const pauseMs = waitMs ?? Math.min(FIRST_PAUSE_MS * 2 ** (this.#failures - 1), MAX_PAUSE_MS)
     this.#notBefore = performance.now() + pauseMs
     this.#options.log.info({ digest: String(this.#incoming.digest), code, pauseMs }, 'import interrupted, goes on')
   }
@@ -196,10 +217,17 @@ export class Importer {
   }
 }
 
-/** Collects the bytes of a run into whole pieces. */
+/** How long the origin asked to be left alone. */
+export function retryAfterMs(error: unknown): number | undefined {
+  const said = error instanceof ShoalError ? error.detail?.retryAfterMs : undefined
+  return typeof said === 'number' ? said : undefined
+}
+
+/** Collects the bytes of a grant into whole pieces. */
 class PieceCutter {
   readonly #incoming: Incoming
-  readonly #last: number
+  /** What is granted may shrink as it goes. */
+  readonly #grant: Grant
   readonly #orphaned: (index: number) => boolean
   readonly #signal: AbortSignal
   #index: number
@@ -207,12 +235,16 @@ class PieceCutter {
   #attempt: ReturnType<Incoming['begin']> | undefined
   #filled = 0
 
-  constructor(incoming: Incoming, first: number, last: number, orphaned: (index: number) => boolean, signal: AbortSignal) {
+  constructor(incoming: Incoming, grant: Grant, orphaned: (index: number) => boolean, signal: AbortSignal) {
     this.#incoming = incoming
-    this.#index = first
-    this.#last = last
+    this.#index = grant.first
+    this.#grant = grant
     this.#orphaned = orphaned
     this.#signal = signal
+  }
+
+  get #last(): number {
+    return Math.min(this.#grant.last, this.#incoming.geometry.pieces - 1)
   }
 
   get done(): boolean {

@@ -31,7 +31,7 @@ export class Incoming {
   readonly cameFrom = new Map<number, string>()
   /** Pieces that some reader has been shown. */
   readonly #shown = new Set<number>()
-  /** Pieces that were shown and then doubted, with the hash they had. */
+  /** Pieces that were doubted, with the hash they had. */
   readonly #revised = new Map<number, Uint8Array>()
   readonly #metrics: Metrics
   readonly #onPiece: (index: number) => void
@@ -67,15 +67,20 @@ export class Incoming {
     const hashes = await this.writer.hashes(0, this.geometry.pieces)
     for (const index of indices) {
       const hash = hashes[index]
-      if (hash !== undefined && this.#shown.has(index)) this.#revised.set(index, hash)
+      if (hash !== undefined) this.#revised.set(index, hash)
     }
     await this.writer.drop(indices)
   }
 
-  /** With the whole right: cuts readers that were shown what was not. */
+  /** With the whole right: counts what had been wrong, and cuts readers that were shown it. */
   cutMisled(truth: readonly (Uint8Array | undefined)[]): void {
     const wrong = [...this.#revised].filter(([index, hash]) => Buffer.compare(hash, truth[index] ?? hash) !== 0)
-    this.demand.cutAfter(wrong.map(([index]) => index))
+    const misled: number[] = []
+    for (const [index] of wrong) {
+      this.#metrics.pieceFailed('peer')
+      if (this.#shown.has(index)) misled.push(index)
+    }
+    this.demand.cutAfter(misled)
     this.#revised.clear()
   }
 

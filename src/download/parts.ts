@@ -1,12 +1,12 @@
 import type { ZoneLabel } from '../../protocols/zone.ts'
 import type { Discovery } from '../discovery/discovery.ts'
 import type { Origin } from '../origin/origin.ts'
+import type { Rendezvous } from '../rendezvous/rendezvous.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Transfer } from '../transfer/transfer.ts'
 import type { Bans } from './bans.ts'
-import type { Leases } from './leases.ts'
 
 /** What a download is made of. The parts meet only here. */
 export interface Parts {
@@ -15,7 +15,7 @@ export interface Parts {
   readonly discovery: Discovery
   readonly transfer: Transfer
   readonly origin: Origin
-  readonly leases: Leases
+  readonly rendezvous: Rendezvous
   readonly bans: Bans
   readonly metrics: Metrics
   readonly log: Log

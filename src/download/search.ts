@@ -3,6 +3,7 @@ import type { Candidate } from '../discovery/discovery.ts'
 import { rank } from '../rank/rank.ts'
 import type { Swarm } from '../transfer/transfer.ts'
 import type { Bell } from './bell.ts'
+import type { Introduction } from './introduction.ts'
 import type { Parts } from './parts.ts'
 import { Settling } from './settling.ts'
 
@@ -17,15 +18,17 @@ export class Search {
   readonly #parts: Parts
   readonly #swarm: Swarm
   readonly #bell: Bell
+  readonly #introduction: Introduction
   readonly #settling = new Settling()
   readonly #startedAt = performance.now()
   #candidates: Candidate[] = []
   #over = false
 
-  constructor(digest: Digest, swarm: Swarm, bell: Bell, parts: Parts) {
+  constructor(digest: Digest, swarm: Swarm, bell: Bell, introduction: Introduction, parts: Parts) {
     this.#digest = digest
     this.#swarm = swarm
     this.#bell = bell
+    this.#introduction = introduction
     this.#parts = parts
   }
 
@@ -38,11 +41,17 @@ export class Search {
   settled(): boolean {
     const now = performance.now()
     if (this.#candidates.length > 0 || this.#settling.undecided(this.#swarm.neighbours(), this.holders, now)) return false
-    return this.#over || now - this.#startedAt > SETTLE_MS
+    if (!this.#over && now - this.#startedAt <= SETTLE_MS) return false
+    this.#introduction.join()
+    return this.#introduction.introduced
   }
 
   async run(signal: AbortSignal): Promise<void> {
     const { discovery, bans, log } = this.#parts
+    // nobody is known to hold it: whoever wants it too is worth knowing
+    const unknown = setImmediate(() => {
+      if (this.holders.size === 0 && !signal.aborted) this.#introduction.join()
+    })
     try {
       for await (const candidate of discovery.find(this.#digest, { signal })) {
         if (bans.has(candidate.peer.id)) continue
@@ -53,6 +62,7 @@ export class Search {
     } catch (error) {
       if (!signal.aborted) log.warn({ digest: String(this.#digest), err: error }, 'discovery failed')
     } finally {
+      if (signal.aborted) clearImmediate(unknown)
       this.#over = true
       this.#bell.ring()
     }

@@ -9,6 +9,7 @@ import type { Reading } from './demand.ts'
 import type { DownloadProgress } from './download.ts'
 import { Filling } from './filling.ts'
 import { Incoming } from './incoming.ts'
+import { Introduction } from './introduction.ts'
 import type { Parts } from './parts.ts'
 import { Search } from './search.ts'
 import { findSize } from './size-finder.ts'
@@ -33,6 +34,7 @@ export class Session {
   #swarm: Swarm | undefined
   #filling: Filling | undefined
   #search: Search | undefined
+  #introduction: Introduction | undefined
   #peersSaidSize = false
   /** Sizes that peers said and that led to no right digest, and who said them. */
   readonly #disproved = new Set<number>()
@@ -177,7 +179,11 @@ export class Session {
     const swarm = this.#parts.transfer.join(this.digest)
     this.#swarm = swarm
     const unsubscribe = swarm.onChange(ring)
-    const search = new Search(this.digest, swarm, this.#bell, this.#parts)
+    const introduction = new Introduction(this.digest, this.#parts.rendezvous, this.#bell, (peer) => {
+      if (!this.#parts.bans.has(peer.id)) swarm.add(peer)
+    })
+    this.#introduction = introduction
+    const search = new Search(this.digest, swarm, this.#bell, introduction, this.#parts)
     this.#search = search
     void search.run(signal)
     const tick = setInterval(ring, TICK_MS)
@@ -200,7 +206,7 @@ export class Session {
     clearTimeout(this.#linger)
     this.#stop.abort(new ShoalError('NODE_CLOSED', 'the download has ended'))
     this.#filling?.close()
-    await this.#closeAll([swarm, this.#incoming?.writer])
+    await this.#closeAll([this.#introduction, swarm, this.#incoming?.writer])
     this.#onEnd()
     this.#ended.resolve()
   }
@@ -226,6 +232,7 @@ export class Session {
     this.#sizeLiars.clear()
     if (kept && (this.#meta.restrictedTo === undefined || this.#parts.shared)) this.#parts.discovery.announce(this.digest)
     this.#parts.transfer.refresh(this.digest)
+    this.#introduction?.complete()
     this.#bell.ring()
   }
 
@@ -263,8 +270,9 @@ export class Session {
   async #prepare(swarm: Swarm, signal: AbortSignal): Promise<Filling> {
     const parts = this.#parts
     const search = this.#search as Search
+    const introduction = this.#introduction as Introduction
     const [sources, disproved, bell] = [this.#sources, this.#disproved, this.#bell]
-    const found = await findSize({ digest: this.digest, swarm, parts, sources, search, disproved, bell, signal })
+    const found = await findSize({ digest: this.digest, swarm, parts, sources, search, introduction, disproved, bell, signal })
     this.#peersSaidSize = found.peersSaySo
     if (found.meta !== undefined) this.#meta = { ...found.meta, ...withoutUndefined(this.#meta) }
     const incoming = new Incoming(this.digest, found.writer, this.#bell, parts.metrics, (index) => swarm.have([index]))
@@ -272,6 +280,7 @@ export class Session {
       incoming,
       swarm,
       search,
+      introduction,
       parts,
       meta: () => this.#meta,
       onBody: async (source, body) => {
@@ -282,7 +291,8 @@ export class Session {
     this.#filling = filling
     for (const source of this.#sources) filling.addSource(source)
     if (found.restrictedTo !== undefined) await this.#restrict(found.restrictedTo)
-    if (found.body !== undefined) filling.adopt(found.body.body, found.body.source)
+    if (found.adopted !== undefined) filling.adopt(found.adopted)
+    if (incoming.geometry.pieces > 1) introduction.join(incoming.geometry.size)
     if (incoming.writer.have.count > 0) parts.transfer.refresh(this.digest)
     if (found.first !== undefined) await filling.acceptEarly(found.first.peerId, found.first.bytes)
     this.#bell.ring()

@@ -1,10 +1,14 @@
 import type { Digest } from '../../protocols/digest.ts'
-import { MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
+import { geometryOf, MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
 import { codeOf, ShoalError } from '../errors.ts'
 import type { OriginBody, OriginSource } from '../origin/origin.ts'
+import type { Grant } from '../rendezvous/rendezvous.ts'
 import type { BlobMeta, BlobWriter } from '../store/store.ts'
 import type { Swarm } from '../transfer/transfer.ts'
 import type { Bell } from './bell.ts'
+import { type Adopted, retryAfterMs } from './importer.ts'
+import type { Introduction } from './introduction.ts'
+import { openWriter } from './open-writer.ts'
 import type { Parts } from './parts.ts'
 import type { Search } from './search.ts'
 
@@ -21,8 +25,8 @@ export interface Found {
   readonly first: { readonly peerId: string; readonly bytes: Uint8Array } | undefined
   /** The size is the word of peers only. */
   readonly peersSaySo: boolean
-  /** The origin's answer, open at its start. */
-  readonly body: { readonly body: OriginBody; readonly source: OriginSource } | undefined
+  /** A grant that this node has, with the origin's answer. */
+  readonly adopted: Adopted | undefined
 }
 
 export interface SizeQuestion {
@@ -31,6 +35,7 @@ export interface SizeQuestion {
   readonly parts: Parts
   readonly sources: readonly OriginSource[]
   readonly search: Search
+  readonly introduction: Introduction
   /** Sizes that peers said and that turned out wrong. */
   readonly disproved: ReadonlySet<number>
   readonly bell: Bell
@@ -49,7 +54,7 @@ export async function findSize(question: SizeQuestion): Promise<Found> {
   if (stored !== undefined) {
     const { geometry, meta } = stored
     await stored[Symbol.asyncDispose]()
-    return found(await parts.store.write(digest, geometry.size), { meta })
+    return found(await openWriter(parts.store, digest, geometry.size), { meta })
   }
   const early = new EarlyAsks(question)
   let originError: unknown
@@ -58,46 +63,90 @@ export async function findSize(question: SizeQuestion): Promise<Found> {
     const first = early.pump()
     if (first !== undefined && !question.disproved.has(first.size)) {
       const meta = first.mediaType === undefined ? undefined : { mediaType: first.mediaType }
-      return found(await parts.store.write(digest, first.size), { meta, first, peersSaySo: true })
+      return found(await openWriter(parts.store, digest, first.size), { meta, first, peersSaySo: true })
     }
     const told = toldSize(question)
-    if (told !== undefined && !early.worthWaiting(told)) return found(await parts.store.write(digest, told), { peersSaySo: true })
+    if (told !== undefined && !early.worthWaiting(told))
+      return found(await openWriter(parts.store, digest, told), { peersSaySo: true })
     if (!early.pending && question.search.settled()) {
-      for (const source of question.sources) {
+      const zoneSays = question.introduction.size
+      if (zoneSays !== undefined && !question.disproved.has(zoneSays)) {
+        return found(await openWriter(parts.store, digest, zoneSays), { peersSaySo: true })
+      }
+      for (const source of [...question.sources]) {
+        if (!question.introduction.mayAsk(performance.now())) break
         try {
-          return await fromOrigin(question, source)
+          const answer = await fromOrigin(question, source)
+          if (answer !== undefined) return answer
+          break
         } catch (error) {
           signal.throwIfAborted()
           originError = error
           parts.log.info({ digest: String(digest), code: codeOf(error) }, 'the origin does not give it')
         }
       }
-      const later = toldSize(question)
+      const later = toldSize(question) ?? question.introduction.size
       if (later === undefined && originError !== undefined) throw originError
-      if (later === undefined && question.search.over)
+      const hopeless = question.sources.length === 0 && question.search.over
+      if (later === undefined && hopeless)
         throw new ShoalError('BLOB_UNKNOWN', `no peer holds ${digest}, and there is no origin to import it from`)
     }
     await question.bell.wait(signal)
   }
 }
 
-async function fromOrigin(question: SizeQuestion, source: OriginSource): Promise<Found> {
+/** Asks the origin, if this node is the one to do it. */
+async function fromOrigin(question: SizeQuestion, source: OriginSource): Promise<Found | undefined> {
+  const { digest, parts, signal, introduction } = question
+  const grant = await introduction.ask([0], undefined, { signal })
+  if (grant === undefined) return undefined
+  if (grant.size !== undefined) {
+    // somebody has learnt it meanwhile
+    return found(await openWriter(parts.store, digest, grant.size), {
+      peersSaySo: true,
+      adopted: { grant, source, body: undefined },
+    })
+  }
+  try {
+    return await openGranted(question, source, grant)
+  } catch (error) {
+    grant.end({ ok: false, retryAfterMs: retryAfterMs(error) })
+    throw error
+  }
+}
+
+async function openGranted(question: SizeQuestion, source: OriginSource, grant: Grant): Promise<Found> {
   const { digest, parts, signal } = question
-  const body = await openPatiently(question, source)
+  const body = await openPatiently(question, source, grant)
   const restrictedTo =
     source.type === 'registry' && body.usedAuthorization ? `${source.registry}/${source.repository}` : undefined
   const mediaType = source.type === 'registry' && source.kind === 'manifest' ? body.mediaType : undefined
   const meta: BlobMeta | undefined = mediaType === undefined ? undefined : { mediaType }
   try {
-    if (body.size !== undefined)
-      return found(await parts.store.write(digest, body.size), { meta, restrictedTo, body: { body, source } })
+    if (body.size !== undefined) {
+      if (grant.openBytes !== undefined && !body.ranged && body.size > grant.openBytes) grant.streams()
+      grant.sized(body.size)
+      return found(await openWriter(parts.store, digest, body.size), { meta, restrictedTo, adopted: { grant, source, body } })
+    }
+    grant.streams()
     const restricted = restrictedTo === undefined ? {} : { restrictedTo: [restrictedTo] }
-    const info = await parts.store.ingest(body.body, { expected: digest, meta: { ...meta, ...restricted }, signal })
+    const options = { expected: digest, meta: { ...meta, ...restricted }, signal }
+    const info = await parts.store.ingest(watched(body.body, grant), options)
     parts.metrics.downloaded('origin', info.size)
-    return found(await parts.store.write(digest, info.size), { meta, restrictedTo })
+    grant.sized(info.size)
+    for (let index = 0; index < geometryOf(info.size).pieces; index++) grant.progress(index, info.size)
+    grant.end({ ok: true })
+    return found(await openWriter(parts.store, digest, info.size), { meta, restrictedTo })
   } catch (error) {
     body.cancel()
     throw error
+  }
+}
+
+async function* watched(body: AsyncIterable<Uint8Array>, grant: Grant): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    grant.alive()
+    yield chunk
   }
 }
 
@@ -106,10 +155,11 @@ const FIRST_PAUSE_MS = 100
 const PASSING = new Set(['ORIGIN_UNREACHABLE', 'ORIGIN_TIMEOUT', 'ORIGIN_FAILED'])
 
 /** A 503 or a cut is tried again a few times: nobody has been promised anything yet, but a pull should not die of a hiccup. */
-async function openPatiently(question: SizeQuestion, source: OriginSource): Promise<OriginBody> {
+async function openPatiently(question: SizeQuestion, source: OriginSource, grant: Grant): Promise<OriginBody> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await question.parts.origin.open(source, question.digest, { start: 0 }, { signal: question.signal })
+      const range = { start: 0, end: grant.openBytes }
+      return await question.parts.origin.open(source, question.digest, range, { signal: question.signal })
     } catch (error) {
       const code = codeOf(error)
       if (attempt >= ATTEMPTS || code === undefined || !PASSING.has(code) || refused(error)) throw error
@@ -208,5 +258,5 @@ class EarlyAsks {
 }
 
 function found(writer: BlobWriter, rest: Partial<Omit<Found, 'writer'>>): Found {
-  return { writer, peersSaySo: false, meta: undefined, restrictedTo: undefined, first: undefined, body: undefined, ...rest }
+  return { writer, peersSaySo: false, meta: undefined, restrictedTo: undefined, first: undefined, adopted: undefined, ...rest }
 }

@@ -59,9 +59,11 @@ async function convict(incoming: Incoming, { bans, peerId }: Parts): Promise<voi
 }
 
 /** Every path led to the wrong digest: nothing is kept, and who signed exactly this list is proven wrong by the digest itself. */
-async function condemn({ book, geometry, writer, digest }: Incoming, { bans, peerId }: Parts): Promise<void> {
+async function condemn({ book, geometry, writer, digest }: Incoming, { bans, peerId, metrics }: Parts): Promise<void> {
   const accepted = await writer.hashes(0, geometry.pieces)
-  for (const [author, claims] of provenLiars(book, accepted)) {
+  const liars = provenLiars(book, accepted)
+  metrics.pieceFailed(liars.size > 0 ? 'peer' : 'origin')
+  for (const [author, claims] of liars) {
     if (author !== peerId) bans.add(author, `signed a piece list that is not ${digest}`, claims.slice(0, MAX_EVIDENCE))
   }
   await writer.drop(Array.from({ length: geometry.pieces }, (_, index) => index))

@@ -46,10 +46,12 @@ export class HttpOrigin implements Origin {
     if (answer.status !== 200 && answer.status !== 206) throw await failureOf(answer, nameOf(source), challenge)
     const maxBytes = isManifest ? MAX_MANIFEST_BYTES : undefined
     const place = checkedPlace(answer, asked, maxBytes)
-    const wantedBytes = range.end === undefined ? undefined : range.end - place.start
+    const ranged = answer.status === 206
+    const wantedBytes = !ranged || range.end === undefined ? undefined : range.end - place.start
     return {
       size: place.size,
       start: place.start,
+      ranged,
       mediaType: mediaTypeIn(answer),
       usedAuthorization,
       body: readBody(answer, { length: place.length, maxBytes, wantedBytes }, options),

@@ -25,11 +25,13 @@ export interface OriginBody {
   readonly size: number | undefined
   /** Where in the blob `body` begins: the start asked for, or 0 when the origin does not do ranges. */
   readonly start: number
+  /** Whether the origin kept to the range asked for. One that ignores ranges sends the whole, and `body` goes on to the blob's end. */
+  readonly ranged: boolean
   readonly mediaType: string | undefined
   /** Whether the client's own credentials were needed: `false` when the origin gives it to anybody. */
   readonly usedAuthorization: boolean
   /**
-   * Bytes in order; ends at `end` or the blob's end. Reading slower holds the origin back.
+   * Bytes in order; ends at `end` (if `ranged`) or the blob's end. Reading slower holds the origin back.
    * @throws ShoalError ORIGIN_UNREACHABLE (cut), ORIGIN_TIMEOUT (no progress), ORIGIN_PROTOCOL (longer or shorter than it said)
    */
   readonly body: AsyncIterable<Uint8Array>

@@ -10,6 +10,8 @@ export const ALONE: Rendezvous = Object.freeze({
 
 class Solitude implements Membership {
   readonly introduced = Promise.resolve()
+  readonly #live = new Set<OwnGrant>()
+  readonly #listeners = new Set<() => void>()
   size: number | undefined
 
   constructor(size: number | undefined) {
@@ -20,8 +22,9 @@ class Solitude implements Membership {
     return () => {}
   }
 
-  onChange(): () => void {
-    return () => {}
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   async ask(
@@ -30,10 +33,21 @@ class Solitude implements Membership {
     { signal }: { signal: AbortSignal },
   ): Promise<Grant | undefined> {
     signal.throwIfAborted()
-    if (size === undefined) return new OwnGrant(0, MAX_PIECES - 1, undefined)
+    if (size === undefined) return this.#live.size > 0 ? undefined : this.#grant(0, MAX_PIECES - 1, undefined)
     this.size = size
-    const run = firstRun(orphans, MAX_PIECES)
-    return run && new OwnGrant(run.first, run.last, size)
+    const taken = [...this.#live]
+    const free = orphans.filter((index) => !taken.some(({ first, last }) => index >= first && index <= last))
+    const run = firstRun(free, MAX_PIECES)
+    return run && this.#grant(run.first, run.last, size)
+  }
+
+  #grant(first: number, last: number, size: number | undefined): Grant {
+    const grant = new OwnGrant(first, last, size, () => {
+      this.#live.delete(grant)
+      for (const listener of this.#listeners) listener()
+    })
+    this.#live.add(grant)
+    return grant
   }
 
   complete(): void {}
@@ -49,11 +63,14 @@ export class OwnGrant implements Grant {
   last: number
   size: number | undefined
 
-  constructor(first: number, last: number, size: number | undefined) {
+  readonly #onEnd: () => void
+
+  constructor(first: number, last: number, size: number | undefined, onEnd: () => void) {
     this.first = first
     this.last = last
     this.size = size
     this.open = size === undefined
+    this.#onEnd = onEnd
   }
 
   streams(): void {}
@@ -70,5 +87,7 @@ export class OwnGrant implements Grant {
     this.sized(size)
   }
 
-  end(): void {}
+  end(): void {
+    this.#onEnd()
+  }
 }

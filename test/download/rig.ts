@@ -7,12 +7,12 @@ import { MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
 import { createMemoryDiscovery, createSharedDiscovery, type SharedDiscovery } from '../../src/discovery/memory.ts'
 import { Bans } from '../../src/download/bans.ts'
 import { NodeDownloads } from '../../src/download/downloads.ts'
-import { ACTING_ALONE } from '../../src/download/leases.ts'
 import { createLibrary } from '../../src/download/library.ts'
 import { codeOf, type ErrorCode } from '../../src/errors.ts'
 import type { Host, PeerRef } from '../../src/net/host.ts'
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/net/memory.ts'
 import type { OriginSource } from '../../src/origin/origin.ts'
+import { ALONE } from '../../src/rendezvous/alone.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import type { BlobMeta, Store } from '../../src/store/store.ts'
 import type { Log } from '../../src/telemetry/log.ts'
@@ -112,7 +112,7 @@ async function openTestNode(
     discovery,
     transfer,
     origin,
-    leases: ACTING_ALONE,
+    rendezvous: ALONE,
     bans,
     metrics,
     log,

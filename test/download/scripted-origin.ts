@@ -69,6 +69,7 @@ export function createScriptedOrigin(script?: OriginScript): ScriptedOrigin {
       return {
         size: 'size' in script ? script.size : script.bytes.length,
         start: from,
+        ranged: script.ranges !== false && (start > 0 || end !== undefined),
         mediaType: script.mediaType,
         usedAuthorization: script.usedAuthorization ?? false,
         body: send(script, from, to, AbortSignal.any([signal, stop.signal]), {

@@ -46,6 +46,7 @@ export class FakeUpstream {
       return {
         size: found.bytes.length,
         start: range.start,
+        ranged: true,
         mediaType: found.mediaType,
         usedAuthorization: repository?.wants !== undefined,
         body: (async function* () {

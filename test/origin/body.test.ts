@@ -28,11 +28,11 @@ test('a range of a blob comes from where it was asked, to its end or the given o
   )
 })
 
-test('an origin without ranges gives the blob from its start, and no more than wanted is read', async (t) => {
+test('an origin without ranges says so by what it answers, and gives the whole blob from its start', async (t) => {
   const rig = await openRig(t, { faults: { ranges: false } })
   const body = await rig.open({ start: 1000, end: 5000 })
-  assert.deepEqual([body.size, body.start], [rig.layer.size, 0])
-  assert.ok((await collect(body)).equals(rig.bytes(0, 5000)))
+  assert.deepEqual([body.size, body.start, body.ranged], [rig.layer.size, 0, false])
+  assert.ok((await collect(body)).equals(rig.bytes()))
 })
 
 test('without a length the blob still comes, and its size is unknown', async (t) => {
@@ -60,7 +60,7 @@ test('a manifest is asked for with all types that there are, and never in part',
     { signal: t.signal },
   )
   assert.deepEqual([body.start, body.size, body.mediaType], [0, manifest.size, 'application/vnd.oci.image.manifest.v1+json'])
-  assert.equal((await collect(body)).length, 200)
+  assert.equal((await collect(body)).length, manifest.size)
   assert.equal(rig.registry.requests[0]?.range, undefined)
 })
 

@@ -1,0 +1,87 @@
+import type { Digest } from '../../protocols/digest.ts'
+import type { PeerRef } from '../net/host.ts'
+import type { Grant, Membership, Rendezvous } from '../rendezvous/rendezvous.ts'
+import type { Bell } from './bell.ts'
+
+/** Asking in vain is repeated at the latest after this, whatever the rendezvous says. */
+const ASK_AGAIN_MS = 1_000
+
+/**
+ * One download's place at the rendezvous, taken up when it is of use: a small blob that a known holder gives in one round
+ * trip needs none.
+ */
+export class Introduction implements AsyncDisposable {
+  readonly #digest: Digest
+  readonly #rendezvous: Rendezvous
+  readonly #bell: Bell
+  readonly #onMember: (peer: PeerRef) => void
+  #membership: Membership | undefined
+  #introduced = false
+  #askAt = 0
+  #asking = false
+
+  constructor(digest: Digest, rendezvous: Rendezvous, bell: Bell, onMember: (peer: PeerRef) => void) {
+    this.#digest = digest
+    this.#rendezvous = rendezvous
+    this.#bell = bell
+    this.#onMember = onMember
+  }
+
+  /** Whether the rendezvous has said who else is there, or is not worth waiting for any longer. */
+  get introduced(): boolean {
+    return this.#introduced
+  }
+
+  /** The blob's size as the zone knows it. */
+  get size(): number | undefined {
+    return this.#membership?.size
+  }
+
+  join(size?: number): void {
+    if (this.#membership !== undefined) return
+    const membership = this.#rendezvous.join(this.#digest, size)
+    this.#membership = membership
+    membership.onMember((peer) => {
+      this.#onMember(peer)
+      this.#bell.ring()
+    })
+    membership.onChange(() => {
+      this.#askAt = 0
+      this.#bell.ring()
+    })
+    void membership.introduced.then(() => {
+      this.#introduced = true
+      this.#bell.ring()
+    })
+  }
+
+  /** Whether it is time to ask for something to import. */
+  mayAsk(now: number): boolean {
+    return !this.#asking && now >= this.#askAt
+  }
+
+  /** @returns what this node is to import now, or `undefined` when that is others' business @throws the signal's reason */
+  async ask(orphans: readonly number[], size: number | undefined, options: { signal: AbortSignal }): Promise<Grant | undefined> {
+    this.join(size)
+    this.#asking = true
+    try {
+      // told between the question and its answer, it is time again at once
+      this.#askAt = performance.now() + ASK_AGAIN_MS
+      const grant = await (this.#membership as Membership).ask(orphans, size, options)
+      if (grant !== undefined) this.#askAt = 0
+      return grant
+    } finally {
+      this.#asking = false
+      this.#bell.ring()
+    }
+  }
+
+  /** This node holds the whole. */
+  complete(): void {
+    this.#membership?.complete()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#membership?.[Symbol.asyncDispose]()
+  }
+}
