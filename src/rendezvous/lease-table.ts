@@ -16,11 +16,14 @@ export class LeaseTable {
   readonly #blobs = new Map<string, BlobLeases>()
   readonly #bounds: TableBounds
   readonly #random: () => number
+  readonly #onDrop: (key: string) => void
   #lastId = 0
 
-  constructor(options: { random: () => number; bounds?: TableBounds }) {
+  /** @param onDrop told the digest of each blob that is let go while it has members */
+  constructor(options: { random: () => number; bounds: TableBounds; onDrop: (key: string) => void }) {
     this.#random = options.random
-    this.#bounds = options.bounds ?? TABLE_BOUNDS
+    this.#bounds = options.bounds
+    this.#onDrop = options.onDrop
   }
 
   get size(): number {
@@ -76,6 +79,7 @@ export class LeaseTable {
   #dropOldest(): number {
     const [key, blob] = this.#blobs.entries().next().value as [string, BlobLeases]
     this.#blobs.delete(key)
+    this.#onDrop(key)
     return blob.trackedPieces
   }
 

@@ -1,9 +1,12 @@
-import type { Geometry } from '../../protocols/pieces.ts'
+import { type Geometry, MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
 
 const MiB = 1024 * 1024
 
 /** What an importer asks the origin for while nobody in the zone knows the blob's size. */
 export const OPEN_BYTES = MiB
+
+/** The last piece of that, as long as the pieces may be the smallest. */
+export const OPEN_LAST = OPEN_BYTES / MIN_PIECE_BYTES - 1
 
 /** What is left of an open lease once the size is known: the pieces that begin in what was asked for. */
 export function openPieces({ pieces, pieceBytes }: Geometry): number {

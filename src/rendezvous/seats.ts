@@ -1,0 +1,154 @@
+import type { Digest } from '../../protocols/digest.ts'
+import type { CounterMessage, MemberMessage } from '../../protocols/rendezvous/codec.ts'
+import { ShoalError } from '../errors.ts'
+import type { Clock } from './clock.ts'
+import type { Line } from './line.ts'
+import { firstInOrder } from './order.ts'
+
+/** One that owes an answer for so long is taken for dead. */
+const DEAD_MS = 3_000
+/** The rendezvous and its standby. */
+const SEATS = 2
+
+/** A peer that this node has registered with for one blob: the rendezvous, or its standby. */
+export interface Seat {
+  readonly line: Line
+  /** It has answered the registration. */
+  answered: boolean
+  /** It has granted leases. */
+  active: boolean
+  /** It has owed an answer for longer than one waits. */
+  silent: boolean
+  hangUp(): void
+}
+
+export interface SeatsOptions {
+  readonly digest: Digest
+  readonly clock: Clock
+  /** Everybody who could be the rendezvous, this node included. */
+  readonly candidates: () => readonly string[]
+  readonly lineTo: (peerId: string) => Line | undefined
+  readonly registration: (insist: boolean) => MemberMessage
+  readonly answerMs: (peerId: string) => number
+  readonly hear: (seat: Seat, message: CounterMessage) => void
+  readonly onLost: (seat: Seat) => void
+  /** Somebody answered, fell silent, came or went. */
+  readonly onChange: () => void
+}
+
+/** The rendezvous of one blob and its standby, as this node sees them; others take the places of those who are gone. */
+export class Seats {
+  readonly #options: SeatsOptions
+  readonly #seats: Seat[] = []
+  /** Those who have sent us on to another. */
+  readonly #declined = new Set<string>()
+  #redirected = false
+  #lostAny = false
+  #closed = false
+
+  constructor(options: SeatsOptions) {
+    this.#options = options
+    this.fill()
+  }
+
+  all(): readonly Seat[] {
+    return this.#seats
+  }
+
+  /** Whom to ask: the first, unless only the standby has granted leases, as it does when the first has just come. */
+  choose(): Seat | undefined {
+    const [first, second] = this.#seats.filter((seat) => !seat.silent)
+    if (second?.answered === true && second.active && first?.active !== true) return second
+    return first
+  }
+
+  /** Takes the next in order for each place that is free. */
+  fill(): void {
+    const free = SEATS - this.#seats.length
+    if (this.#closed || free <= 0) return
+    const { digest, candidates, lineTo } = this.#options
+    const seated = new Set(this.#seats.map((seat) => seat.line.peerId))
+    const may = (id: string) => !seated.has(id) && !this.#declined.has(id) && lineTo(id)?.failing === false
+    for (const id of firstInOrder(digest, candidates().filter(may), free)) {
+      const line = lineTo(id)
+      if (line !== undefined) this.#take(line, this.#lostAny, this.#seats.length)
+    }
+  }
+
+  /** A seat says that another is the one: followed once. */
+  redirect(from: Seat, peerId: string): void {
+    const place = this.#seats.indexOf(from)
+    if (place < 0) return
+    const line = this.#redirected ? undefined : this.#options.lineTo(peerId)
+    this.#redirected = true
+    const usable = line !== undefined && !line.failing && !this.#seats.some((seat) => seat.line === line)
+    if (line !== undefined && this.#seats.some((seat) => seat.line === line)) {
+      this.#leave(from)
+      this.#declined.add(from.line.peerId)
+      this.fill()
+    } else if (usable) {
+      this.#leave(from)
+      this.#declined.add(from.line.peerId)
+      this.#take(line, true, place)
+    } else from.line.say(this.#options.registration(true))
+    this.#options.onChange()
+  }
+
+  /** An answer is overdue: others are asked meanwhile. */
+  fellSilent(seat: Seat): void {
+    if (seat.silent || !this.#seats.includes(seat)) return
+    seat.silent = true
+    this.#options.clock.after(DEAD_MS, () => {
+      if (seat.silent && this.#seats.includes(seat))
+        seat.line.giveUp(new ShoalError('PEER_TIMEOUT', `${seat.line.peerId} does not answer as a rendezvous`))
+    })
+    this.#options.onChange()
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const seat of this.#seats.splice(0)) seat.hangUp()
+  }
+
+  #take(line: Line, insist: boolean, place: number): void {
+    const { digest, clock, registration, answerMs, hear, onLost, onChange } = this.#options
+    const waiting = clock.after(answerMs(line.peerId), () => {
+      if (!seat.answered) this.fellSilent(seat)
+    })
+    const caller = {
+      hear: (message: CounterMessage) => {
+        if (!this.#seats.includes(seat)) return
+        const woke = seat.silent
+        seat.silent = false
+        hear(seat, message)
+        if (woke) onChange()
+      },
+      lost: () => {
+        this.#leave(seat)
+        this.#lostAny = true
+        onLost(seat)
+        this.fill()
+        onChange()
+      },
+    }
+    const seat: Seat = {
+      line,
+      answered: false,
+      active: false,
+      silent: false,
+      hangUp: () => {
+        waiting()
+        line.hangUp(digest, caller)
+      },
+    }
+    this.#seats.splice(place, 0, seat)
+    line.call(digest, caller)
+    line.say(registration(insist))
+  }
+
+  #leave(seat: Seat): void {
+    const place = this.#seats.indexOf(seat)
+    if (place >= 0) this.#seats.splice(place, 1)
+    seat.hangUp()
+  }
+}
