@@ -2,20 +2,24 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Digest } from '../../protocols/digest.ts'
 import { codeOf } from '../../src/errors.ts'
+import { verifyClaim } from '../../src/transfer/claims.ts'
 import { content, createWorld, flipped, PIECE, type ReadOptions, type TestNode, withCode } from './rig.ts'
 import { BLOB_SOURCE } from './scripted-origin.ts'
 
 const origin = BLOB_SOURCE
 
 /** The node has banned exactly this peer, with its signed lie as the evidence unless there is none. */
-function assertBanned(node: TestNode, peerId: string, { evidence }: { evidence: boolean }): void {
+async function assertBanned(node: TestNode, peerId: string, { evidence }: { evidence: boolean }): Promise<void> {
   assert.deepEqual(
     node.bans.list().map((ban) => ban.peerId),
     [peerId],
   )
   const [ban] = node.bans.list()
   assert.equal((ban?.evidence.length ?? 0) > 0, evidence)
-  assert.ok(ban?.evidence.every((claim) => claim.author === peerId))
+  for (const claim of ban?.evidence ?? []) {
+    assert.equal(claim.author, peerId)
+    assert.ok(await verifyClaim(node.host, claim), 'anybody can check the evidence')
+  }
   assert.ok(node.log.some((line) => line.msg === 'peer banned' && line.peerId === peerId && line.reason === ban?.reason))
 }
 
@@ -52,7 +56,7 @@ describe('a peer that sends a wrong piece', () => {
     await world.peer({ digest, bytes })
     const node = await world.node()
     assert.ok((await node.read(digest)).equals(bytes))
-    if (node.bans.list().length > 0) assertBanned(node, liar.host.peerId, { evidence: false })
+    if (node.bans.list().length > 0) await assertBanned(node, liar.host.peerId, { evidence: false })
     assert.ok(node.counts.failed.peer > 0)
   })
 
@@ -62,7 +66,7 @@ describe('a peer that sends a wrong piece', () => {
     const liar = await world.peer({ digest, bytes: flipped(bytes, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), listed: bytes })
     const node = await world.node()
     await assert.rejects(node.read(digest), withCode('BLOB_UNKNOWN'))
-    assertBanned(node, liar.host.peerId, { evidence: false })
+    await assertBanned(node, liar.host.peerId, { evidence: false })
     assert.equal(await node.store.open(digest), undefined)
   })
 
@@ -72,7 +76,7 @@ describe('a peer that sends a wrong piece', () => {
     const liar = await world.peer({ digest, bytes: flipped(bytes, 0) })
     const node = await world.node({ origin: { bytes } })
     assert.ok((await node.read(digest, { origin })).equals(bytes))
-    assertBanned(node, liar.host.peerId, { evidence: false })
+    await assertBanned(node, liar.host.peerId, { evidence: false })
   })
 })
 
@@ -85,7 +89,7 @@ describe('a peer whose wrong bytes match its own signed list', () => {
     const node = await world.node()
     await pull(node, digest, bytes)
     assert.equal((await node.store.open(digest))?.complete, true)
-    if (liar.reads.length > 0) assertBanned(node, liar.host.peerId, { evidence: true })
+    if (liar.reads.length > 0) await assertBanned(node, liar.host.peerId, { evidence: true })
     assert.ok(!node.bans.has(honest.host.peerId))
   })
 
@@ -95,7 +99,7 @@ describe('a peer whose wrong bytes match its own signed list', () => {
     const liar = await world.peer({ digest, bytes: flipped(bytes, 2, 5) })
     const node = await world.node({ origin: { bytes } })
     await pull(node, digest, bytes, { origin })
-    assertBanned(node, liar.host.peerId, { evidence: true })
+    await assertBanned(node, liar.host.peerId, { evidence: true })
     assert.ok(node.origin.sentBytes <= bytes.length)
   })
 
@@ -108,8 +112,23 @@ describe('a peer whose wrong bytes match its own signed list', () => {
     await assert.rejects(node.read(digest, { onChunk: (chunk) => (shown += chunk.length) }), withCode('DIGEST_MISMATCH'))
     assert.ok(shown < bytes.length, 'the last piece was never shown')
     assert.equal(await node.store.open(digest), undefined)
-    assertBanned(node, liar.host.peerId, { evidence: true })
+    await assertBanned(node, liar.host.peerId, { evidence: true })
     assert.equal(node.counts.ended.failed, 1)
+  })
+
+  it('costs a reader nothing that has not come to the wrong pieces yet', async (t) => {
+    const { bytes, digest } = content(8 * PIECE)
+    const world = createWorld(t)
+    await world.peer({ digest, bytes: flipped(bytes, 6) })
+    const node = await world.node({ origin: { bytes } })
+    await using blob = await node.downloads.open(digest, { origin, signal: t.signal })
+    const chunks: Buffer[] = []
+    for await (const { bytes: chunk, release } of blob.read({ signal: t.signal })) {
+      chunks.push(Buffer.from(chunk))
+      release()
+      if (chunks.length === 1) await blob.whole({ signal: t.signal })
+    }
+    assert.ok(Buffer.concat(chunks).equals(bytes))
   })
 
   it('is not dealt with again: the next pull does not ask it', async (t) => {
@@ -144,7 +163,7 @@ describe('a peer whose wrong bytes match its own signed list', () => {
     const liar = await world.peer({ digest, bytes: flipped(bytes, 1), claims: 'import', pieces: [0, 1, 2, 3] })
     const node = await world.node({ origin: { bytes } })
     await pull(node, digest, bytes, { origin })
-    assertBanned(node, liar.host.peerId, { evidence: true })
+    await assertBanned(node, liar.host.peerId, { evidence: true })
   })
 })
 

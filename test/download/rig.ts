@@ -113,6 +113,7 @@ async function openTestNode(
     transfer,
     origin,
     rendezvous: ALONE,
+    connected: () => [],
     bans,
     metrics,
     log,

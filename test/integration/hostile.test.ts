@@ -123,7 +123,7 @@ for (const [what, misbehaviour] of Object.entries(IDLERS)) {
     const idler = await joinAsVandal(t, daemon, { digest, size: bytes.length, ...misbehaviour(bytes.length) })
     const began = performance.now()
     await pull(url, String(digest))
-    assert.ok(performance.now() - began < 8_000, `${performance.now() - began} ms`)
+    assert.ok(performance.now() - began < 15_000, `${performance.now() - began} ms`)
     assert.equal((await daemon.peers()).find(({ peerId }) => peerId === idler.peerId)?.ban, undefined)
     assert.equal(await daemon.metric('shoal_download_bytes_total{source="peer"}'), 0)
   })
