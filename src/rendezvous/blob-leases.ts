@@ -93,6 +93,12 @@ export class BlobLeases {
     return this.#leases.values()
   }
 
+  /** The pieces that a live lease still has to bring. */
+  piecesOf(leaseId: number): number[] {
+    const lease = this.#leases.get(leaseId)
+    return (lease && this.#ledgers.get(lease.size)?.piecesOf(lease.id, lease)) ?? []
+  }
+
   /** The size that most members give; 0 when nobody knows. */
   get size(): number {
     let best = 0

@@ -29,8 +29,11 @@ export class Ledger {
     return this.#numbers.keys()
   }
 
-  leaseOf(index: number): number {
-    return this.#lease[index] ?? 0
+  /** What is leased under this and has not come. */
+  piecesOf(lease: number, { first, last }: Run): number[] {
+    const pieces: number[] = []
+    for (let index = first; index <= last; index++) if (this.#lease[index] === lease) pieces.push(index)
+    return pieces
   }
 
   /**

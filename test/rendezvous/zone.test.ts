@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { digestOf } from '../../protocols/digest.ts'
-import type { Membership } from '../../src/rendezvous/rendezvous.ts'
-import { ask, range, settle, withZone, type ZoneNode } from './rig.ts'
+import type { Grant, Membership } from '../../src/rendezvous/rendezvous.ts'
+import { ask, range, settle, withZone, type Zone, type ZoneNode } from './rig.ts'
 
 const MiB = 1024 * 1024
 const SIZE = 16 * MiB
@@ -51,5 +51,252 @@ test('one member opens the origin; when it has learnt the size, the others impor
     const { grant: second } = await ask(zone, b, ALL, SIZE)
     const { grant: third } = await ask(zone, c, ALL, SIZE)
     assert.deepEqual([second?.first, second?.last, third?.first, third?.last], [4, 7, 8, 11])
+  })
+})
+
+/** Nodes in the order of the blob, joined, with the size known. */
+async function crowd(count: number, run: (crowd: Crowd) => Promise<void>): Promise<void> {
+  await withZone(count, async (zone) => {
+    const nodes = zone.inOrder(digest)
+    const members = await join(nodes, SIZE)
+    await zone.clock.advance(50)
+    await run({ zone, nodes, members, ask: (i, orphans = ALL) => ask(zone, members[i] as Membership, orphans, SIZE) })
+  })
+}
+
+interface Crowd {
+  readonly zone: Zone
+  readonly nodes: readonly ZoneNode[]
+  readonly members: readonly Membership[]
+  ask(i: number, orphans?: readonly number[]): Promise<{ grant: Grant | undefined; tookMs: number }>
+}
+
+const runOf = (grant: Grant | undefined) => grant && [grant.first, grant.last]
+const first = (nodes: readonly ZoneNode[]) => nodes[0] as ZoneNode
+const second = (nodes: readonly ZoneNode[]) => nodes[1] as ZoneNode
+
+test('the rendezvous dies before anybody has asked: the standby answers at once', async () => {
+  await crowd(5, async ({ zone, nodes, ask }) => {
+    await zone.kill(first(nodes))
+    const { grant, tookMs } = await ask(3)
+    assert.deepEqual(runOf(grant), [0, 3])
+    assert.ok(tookMs <= 10)
+  })
+})
+
+test('the rendezvous falls silent before it answers: the standby is asked after 250 ms, and nothing is granted twice', async () => {
+  await crowd(5, async ({ zone, nodes, ask }) => {
+    const { grant: held } = await ask(2)
+    assert.deepEqual(runOf(held), [0, 3])
+    zone.freeze(first(nodes))
+    const { grant, tookMs } = await ask(3)
+    assert.deepEqual(runOf(grant), [4, 7])
+    assert.ok(tookMs >= 250 && tookMs <= 300, `${tookMs}`)
+    held?.progress(0, SIZE)
+    held?.progress(1, SIZE)
+    await settle()
+    const { grant: other, tookMs: soon } = await ask(4)
+    assert.deepEqual(runOf(other), [8, 11])
+    assert.ok(soon <= 300)
+  })
+})
+
+test('the rendezvous dies after a grant: the standby knows of the lease, and of its end', async () => {
+  await crowd(5, async ({ zone, nodes, ask }) => {
+    const { grant: held } = await ask(2)
+    await zone.kill(first(nodes))
+    assert.deepEqual(runOf((await ask(3)).grant), [4, 7])
+    held?.end({ ok: false })
+    await settle()
+    assert.deepEqual(runOf((await ask(4)).grant), [0, 3])
+  })
+})
+
+test('the rendezvous dies while pieces come in: what has come and what is coming is not granted again', async () => {
+  await crowd(5, async ({ zone, nodes, ask }) => {
+    const { grant: held } = await ask(2)
+    held?.progress(0, SIZE)
+    held?.progress(1, SIZE)
+    await zone.kill(first(nodes))
+    held?.progress(2, SIZE)
+    await settle()
+    const { grant } = await ask(3)
+    assert.deepEqual(runOf(grant), [4, 7])
+    held?.progress(3, SIZE)
+    held?.end({ ok: true })
+    await settle()
+    assert.deepEqual(runOf((await ask(2, range(4, 63))).grant), [8, 11])
+  })
+})
+
+test('the rendezvous dies, then its standby: the third in order takes over with what is under way', async () => {
+  await crowd(6, async ({ zone, nodes, ask }) => {
+    const { grant: a } = await ask(4)
+    await zone.kill(first(nodes))
+    await settle()
+    const { grant: b } = await ask(5)
+    await zone.kill(second(nodes))
+    await settle()
+    assert.deepEqual(
+      [runOf(a), runOf(b)],
+      [
+        [0, 3],
+        [4, 7],
+      ],
+    )
+    const { grant, tookMs } = await ask(3)
+    assert.deepEqual(runOf(grant), [8, 11])
+    assert.ok(tookMs <= 10, `${tookMs}`)
+  })
+})
+
+test('neither the rendezvous nor its standby answers: this node acts alone within half a second, anywhere in the blob', async () => {
+  await crowd(5, async ({ zone, nodes, ask }) => {
+    zone.freeze(first(nodes))
+    zone.freeze(second(nodes))
+    const { grant, tookMs } = await ask(3)
+    assert.ok(tookMs >= 250 && tookMs <= 510, `${tookMs}`)
+    assert.ok(grant !== undefined && grant.last - grant.first <= 3)
+    // and once they are taken for dead, others are in their place
+    await zone.clock.advance(4_000)
+    const { tookMs: later } = await ask(3)
+    assert.ok(later <= 10, `${later}`)
+  })
+})
+
+test('nobody answers the registration either: the introduction and the question both end in time', async () => {
+  await withZone(3, async (zone) => {
+    const [a, b, c] = zone.inOrder(digest) as [ZoneNode, ZoneNode, ZoneNode]
+    zone.freeze(a)
+    zone.freeze(b)
+    const member = c.rendezvous.join(digest)
+    let introduced = false
+    void member.introduced.then(() => {
+      introduced = true
+    })
+    await zone.clock.advance(260)
+    assert.equal(introduced, true)
+    const { grant, tookMs } = await ask(zone, member, [], undefined)
+    assert.equal(grant?.open, true)
+    assert.ok(tookMs <= 250, `${tookMs}`)
+  })
+})
+
+test('an importer that dies is replaced at once, with what it was importing and what it alone held', async () => {
+  await crowd(5, async ({ zone, nodes, ask, members }) => {
+    const { grant: held } = await ask(2)
+    held?.progress(0, SIZE)
+    await settle()
+    let called = 0
+    assert.equal((await ask(3, range(0, 3))).grant, undefined)
+    ;(members[3] as Membership).onChange(() => called++)
+    await zone.kill(nodes[2] as ZoneNode)
+    await zone.clock.advance(260)
+    assert.ok(called > 0)
+    assert.deepEqual(runOf((await ask(3, range(0, 3))).grant), [0, 3])
+  })
+})
+
+test('an importer that hangs loses its lease after two seconds; one that is slow keeps it', async () => {
+  await crowd(5, async ({ zone, ask, members }) => {
+    const { grant: hung } = await ask(2)
+    const { grant: slow } = await ask(3)
+    let called = 0
+    assert.equal((await ask(4, range(0, 7))).grant, undefined)
+    ;(members[4] as Membership).onChange(() => called++)
+    for (let i = 0; i < 21; i++) {
+      slow?.alive()
+      await zone.clock.advance(100)
+    }
+    assert.ok(called > 0)
+    assert.deepEqual(runOf((await ask(4, range(0, 7))).grant), runOf(hung))
+  })
+})
+
+test('a node that newcomers take for the first serves nobody anew while its standby has the leases', async () => {
+  await withZone(5, async (zone) => {
+    const [newcomer, ...settled] = zone.inOrder(digest) as [ZoneNode, ...ZoneNode[]]
+    for (const node of settled) node.view = settled.map((other) => other.ref)
+    const members = await join(settled, SIZE)
+    const { grant } = await ask(zone, members[1] as Membership, ALL, SIZE)
+    assert.deepEqual(runOf(grant), [0, 3])
+    await zone.clock.advance(300)
+    for (const node of settled) node.view = zone.nodes.map((other) => other.ref)
+    const [late] = await join([newcomer])
+    await settle()
+    const { grant: next } = await ask(zone, late as Membership, ALL, SIZE)
+    assert.deepEqual(runOf(next), [4, 7])
+    // those who were there before are not disturbed
+    assert.deepEqual(runOf((await ask(zone, members[2] as Membership, ALL, SIZE)).grant), [8, 11])
+  })
+})
+
+test('whoever goes to the wrong peer is sent on, and meets those who went to the right one', async () => {
+  await withZone(6, async (zone) => {
+    const order = zone.inOrder(digest)
+    const wrong = order[3] as ZoneNode
+    const astray = order[5] as ZoneNode
+    astray.view = [wrong.ref, (order[4] as ZoneNode).ref, astray.ref]
+    const members = await join(order.slice(0, 3), SIZE)
+    assert.deepEqual(runOf((await ask(zone, members[2] as Membership, ALL, SIZE)).grant), [0, 3])
+    const [member] = await join([astray])
+    await zone.clock.advance(50)
+    const { grant } = await ask(zone, member as Membership, ALL, SIZE)
+    assert.deepEqual(runOf(grant), [4, 7])
+    assert.ok(met(member as Membership).includes(first(order).ref.id))
+  })
+})
+
+test('two halves of a zone that do not know of each other each have a rendezvous, and both get everything', async () => {
+  await withZone(6, async (zone) => {
+    const halves = [zone.nodes.slice(0, 3), zone.nodes.slice(3)]
+    for (const half of halves) for (const node of half) node.view = half.map((other) => other.ref)
+    for (const half of halves) {
+      const members = await join(half, SIZE)
+      const missing = new Set(ALL)
+      for (let i = 0; missing.size > 0; i++) {
+        const { grant } = await ask(zone, members[i % 3] as Membership, [...missing], SIZE)
+        for (let index = grant?.first ?? 0; index <= (grant?.last ?? -1); index++) {
+          assert.equal(missing.delete(index), true)
+          grant?.progress(index, SIZE)
+        }
+        grant?.end({ ok: true })
+        await settle()
+      }
+    }
+  })
+})
+
+test('a node that is alone in its zone grants to itself', async () => {
+  await withZone(1, async (zone) => {
+    const [member] = await join(zone.nodes)
+    const { grant, tookMs } = await ask(zone, member as Membership, [], undefined)
+    assert.equal(grant?.open, true)
+    assert.equal(tookMs, 0)
+  })
+})
+
+test('who holds the whole and has left is still named to those who come later', async () => {
+  await crowd(4, async ({ zone, nodes, members }) => {
+    const holder = members[2] as Membership
+    holder.complete()
+    await holder[Symbol.asyncDispose]()
+    await (members[3] as Membership)[Symbol.asyncDispose]()
+    await settle()
+    const [back] = await join([nodes[3] as ZoneNode])
+    await zone.clock.advance(50)
+    assert.ok(met(back as Membership).includes((nodes[2] as ZoneNode).ref.id))
+  })
+})
+
+test('a question that is called off gives back what it would have got', async () => {
+  await crowd(4, async ({ zone, ask, members }) => {
+    const abort = new AbortController()
+    const asked = (members[2] as Membership).ask(ALL, SIZE, { signal: abort.signal })
+    abort.abort(new Error('not any more'))
+    await assert.rejects(asked, /not any more/)
+    await settle()
+    await zone.clock.advance(1)
+    assert.deepEqual(runOf((await ask(3)).grant), [0, 3])
   })
 })
