@@ -51,6 +51,7 @@ export interface NodeOptions {
 /** A node and what the listeners around it need besides. */
 export interface NodeParts {
   readonly node: ShoalNode
+  readonly host: Host
   readonly downloads: NodeDownloads
   readonly origin: Origin
   readonly store: Store
@@ -61,11 +62,14 @@ export interface NodeParts {
 }
 
 /**
- * Opens a node. `await using node = await openNode({ bootstrap: ['/ip4/…/tcp/7402/p2p/…'] })`.
+ * Opens a node, and waits a moment for a first bootstrap peer so that what is asked next can come from peers.
+ * `await using node = await openNode({ bootstrap: ['/ip4/…/tcp/7402/p2p/…'] })`.
  * @throws ShoalError CONFIG_INVALID, ZONE_INVALID, ADDRESS_INVALID, STORE_LOCKED, STORE_FAILED
  */
 export async function openNode(options: NodeOptions = {}): Promise<ShoalNode> {
-  return (await openNodeParts(options)).node
+  const { node, host } = await openNodeParts(options)
+  if ((options.bootstrap ?? []).length > 0) await firstPeer(host)
+  return node
 }
 
 export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
@@ -122,6 +126,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       log,
       shared,
       label,
+      connected: () => connectedPeers(host),
       random: Math.random,
     }),
   )
@@ -130,6 +135,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   const node = new RunningNode({ host, store, transfer, discovery, downloads, bans, label, dataDir, shared, closing })
   return {
     node,
+    host,
     downloads,
     origin,
     store,
@@ -160,8 +166,25 @@ async function vouch(store: Store, { registry, repository, tag }: TagQuestion): 
   return { known: true, digest, mediaType, size, ageMs: Math.max(0, Date.now() - checkedAt) }
 }
 
+function connectedPeers(host: Host): PeerRef[] {
+  return host.peers().map(({ id, address }) => ({ id, addresses: [address] }))
+}
+
 function knownPeers(host: Host, discovery: Discovery): PeerRef[] {
-  const peers = new Map<string, PeerRef>(host.peers().map(({ id, address }) => [id, { id, addresses: [address] }]))
+  const peers = new Map(connectedPeers(host).map((peer) => [peer.id, peer]))
   for (const { peer } of discovery.members()) if (!peers.has(peer.id)) peers.set(peer.id, peer)
   return [...peers.values()]
+}
+
+/** How long a fresh node waits for its first peer before it is given to its caller. */
+const FIRST_PEER_MS = 2_000
+
+async function firstPeer(host: Host): Promise<void> {
+  const met = Promise.withResolvers<void>()
+  const unsubscribe = host.onPeer(({ type }) => type === 'connect' && met.resolve())
+  const late = setTimeout(met.resolve, FIRST_PEER_MS)
+  if (host.peers().length > 0) met.resolve()
+  await met.promise
+  clearTimeout(late)
+  unsubscribe()
 }

@@ -1,5 +1,6 @@
 import type { ZoneLabel } from '../../protocols/zone.ts'
 import type { Discovery } from '../discovery/discovery.ts'
+import type { PeerRef } from '../net/host.ts'
 import type { Origin } from '../origin/origin.ts'
 import type { Rendezvous } from '../rendezvous/rendezvous.ts'
 import type { Store } from '../store/store.ts'
@@ -21,6 +22,8 @@ export interface Parts {
   readonly log: Log
   /** The operator declared that what this node holds may be seen by anybody who reaches it. */
   readonly shared: boolean
+  /** Peers that this node is connected with. */
+  readonly connected: () => readonly PeerRef[]
   /** Where this node stands. */
   readonly label: ZoneLabel
   readonly random: () => number

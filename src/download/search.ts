@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Digest } from '../../protocols/digest.ts'
 import type { Candidate } from '../discovery/discovery.ts'
 import { rank } from '../rank/rank.ts'
@@ -9,6 +10,9 @@ import { Settling } from './settling.ts'
 
 /** The DHT gets this long to name a holder before the origin is gone to. */
 const SETTLE_MS = 250
+
+/** Connected peers that are asked when nobody is known to hold a blob: they may be of another zone, or no beacon of theirs was heard yet. */
+const MAX_CONNECTED = 16
 
 /** Brings the peers that discovery names into a swarm, and knows when they have had their chance. */
 export class Search {
@@ -48,10 +52,7 @@ export class Search {
 
   async run(signal: AbortSignal): Promise<void> {
     const { discovery, bans, log } = this.#parts
-    // nobody is known to hold it: whoever wants it too is worth knowing
-    const unknown = setImmediate(() => {
-      if (this.holders.size === 0 && !signal.aborted) this.#introduction.join()
-    })
+    const unknown = this.#meetOthers(signal)
     try {
       for await (const candidate of discovery.find(this.#digest, { signal })) {
         if (bans.has(candidate.peer.id)) continue
@@ -62,10 +63,21 @@ export class Search {
     } catch (error) {
       if (!signal.aborted) log.warn({ digest: String(this.#digest), err: error }, 'discovery failed')
     } finally {
-      if (signal.aborted) clearImmediate(unknown)
+      await unknown
       this.#over = true
       this.#bell.ring()
     }
+  }
+
+  /** When nobody is known to hold it: whoever wants it too is worth knowing, and whom we are connected with is worth asking. */
+  async #meetOthers(signal: AbortSignal): Promise<void> {
+    await nextTurn()
+    if (this.holders.size > 0 || signal.aborted) return
+    this.#introduction.join()
+    for (const peer of sampleOf(this.#parts.connected(), MAX_CONNECTED, this.#parts.random)) {
+      if (!this.#parts.bans.has(peer.id)) this.#swarm.add(peer)
+    }
+    this.#bell.ring()
   }
 
   #addRanked(): void {
@@ -74,4 +86,12 @@ export class Search {
     for (const { peer } of rank(candidates, this.#parts.label)) this.#swarm.add(peer)
     this.#bell.ring()
   }
+}
+
+function sampleOf<T>(items: readonly T[], count: number, random: () => number): T[] {
+  return items
+    .map((item) => ({ item, at: random() }))
+    .sort((a, b) => a.at - b.at)
+    .slice(0, count)
+    .map(({ item }) => item)
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Digest } from '../../protocols/digest.ts'
 import { codeOf, ShoalError } from '../../protocols/error.ts'
 import { isRepositoryName, isTag } from '../../protocols/reference.ts'
@@ -15,6 +16,9 @@ import { acceptedManifests, parseRelayPath, RELAYED_HEADERS } from './registry-p
 import { UrlClient } from './url.ts'
 
 const WHOLE: AskedRange = Object.freeze({ start: 0 })
+const TAG_ATTEMPTS = 4
+const TAG_PAUSE_MS = 100
+
 const FIRST_BYTE: AskedRange = Object.freeze({ start: 0, end: 1 })
 const NOT_PERMITTED = new Set<unknown>(['ORIGIN_UNAUTHORIZED', 'ORIGIN_FORBIDDEN', 'ORIGIN_NOT_FOUND'])
 /** Statuses of servers that do not do HEAD. */
@@ -60,6 +64,18 @@ export class HttpOrigin implements Origin {
   }
 
   async resolveTag(reference: Reference, options: Options): Promise<ManifestHead> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#resolveTag(reference, options)
+      } catch (error) {
+        // a registry that hiccups is asked again: clients do not do it by themselves
+        if (codeOf(error) !== 'ORIGIN_FAILED' || attempt >= TAG_ATTEMPTS) throw error
+        await delay(TAG_PAUSE_MS * attempt, undefined, { signal: options.signal })
+      }
+    }
+  }
+
+  async #resolveTag(reference: Reference, options: Options): Promise<ManifestHead> {
     const { registry, repository, tag, authorization, via } = reference
     if (!isTag(tag)) throw new ShoalError('REFERENCE_INVALID', `not a tag: "${tag.slice(0, 100)}"`)
     const request = { registry, authorization, via, ...manifestRequest(repository, tag) }
