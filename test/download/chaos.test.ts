@@ -8,6 +8,8 @@ import { lacks, type PeerScript } from './scripted-peer.ts'
 
 const PIECES = 7
 const SEEDS = 16
+/** Connections lost during the first second; then the network has calmed down. */
+const MAX_CUTS = 40
 
 /** Numbers in [0, 1) that are the same for the same seed (mulberry32). */
 function createRandom(seed: number): () => number {
@@ -33,9 +35,11 @@ async function chaos(t: TestContext, seed: number): Promise<void> {
   const peers = await Promise.all(Array.from({ length: 4 }, () => world.peer(badPeer(random, digest, bytes))))
   const nodes = await Promise.all([true, false, false].map((has) => world.node(has ? { origin: badOrigin(random, bytes) } : {})))
   const hosts = [...peers, ...nodes].map(({ host }) => host)
+  let cuts = 0
   const cutting = setInterval(() => {
     const [a, b] = [pick(random, hosts), pick(random, hosts)]
     if (a !== b) world.network.cut(a, b)
+    if (++cuts === MAX_CUTS) clearInterval(cutting)
   }, 20)
   t.after(() => clearInterval(cutting))
 
