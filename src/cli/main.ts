@@ -43,7 +43,10 @@ function complain(error: unknown, json: boolean): void {
 export function runAsProgram(): void {
   // `shoal ls | head`: the reader has seen enough
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
-  void main(process.argv.slice(2)).then((code) => {
+  const argv = process.argv.slice(2)
+  void main(argv).then((code) => {
+    // libp2p leaves a timer behind that would keep a closed daemon for another second
+    if (argv[0] === 'daemon') process.exit(code)
     process.exitCode = code
   })
 }
