@@ -5,6 +5,7 @@ import { codeOf, ShoalError } from '../errors.ts'
 import { createLog, type Log } from '../telemetry/log.ts'
 import { VERSION } from '../version.ts'
 import { readToken } from './session.ts'
+import { onStop, type StopSignal } from './stop.ts'
 
 export interface DaemonFlags {
   readonly configFile: string | undefined
@@ -17,7 +18,8 @@ const CLOSE_MS = 4_500
 
 /** Runs a node until SIGTERM or SIGINT. Resolves when it is closed. @throws ShoalError as readConfig and openDaemon */
 export async function runDaemon({ configFile, json, flags }: DaemonFlags): Promise<void> {
-  const stop = stopSignal()
+  const { promise: stop, resolve } = Promise.withResolvers<StopSignal>()
+  onStop(resolve)
   const config = await loadConfig(configFile, flags)
   const log = createLog(config.logLevel)
   lastWords(log)
@@ -41,21 +43,6 @@ async function loadConfig(name: string | undefined, flags: DaemonFlags['flags'])
         })
   const file = name === undefined || text === undefined ? undefined : { name, text }
   return readConfig({ flags, env: process.env, file, isRoot: process.getuid?.() === 0 })
-}
-
-/** Resolves at the first SIGTERM or SIGINT; the second ends the process at once. */
-function stopSignal(): Promise<NodeJS.Signals> {
-  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
-  for (const [name, code] of [
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-  ] as const) {
-    process.once(name, () => {
-      resolve(name)
-      for (const again of ['SIGINT', 'SIGTERM'] as const) process.once(again, () => process.exit(code))
-    })
-  }
-  return promise
 }
 
 /** An error that nobody expected ends the daemon, with one line that says so. */

@@ -1,17 +1,14 @@
 import { CommanderError } from 'commander'
 import { codeOf, describeError, EXIT_CODES, exitCodeOf, ShoalError } from '../errors.ts'
 import { createProgram } from './program.ts'
-
-const SIGNALS = Object.freeze({ SIGINT: 130, SIGTERM: 143 })
+import { onStop, STOP_CODES } from './stop.ts'
 
 /** Runs the command line. @returns the exit code */
 export async function main(argv: readonly string[]): Promise<number> {
   const stopped = new AbortController()
   const isDaemon = argv[0] === 'daemon'
   // the daemon has its own way to stop
-  if (!isDaemon) {
-    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stopped.abort(new Stopped(SIGNALS[name])))
-  }
+  if (!isDaemon) onStop((name) => stopped.abort(new Stopped(STOP_CODES[name])))
   try {
     await createProgram(stopped.signal).parseAsync(argv, { from: 'user' })
     return 0

@@ -26,6 +26,13 @@ test('a daemon says what it bound, keeps its identity, and ends cleanly when tol
   assert.equal((await again.stop('SIGINT')).code, 0)
 })
 
+test('a Ctrl-C that comes twice at once, from the terminal and from npm, still ends it cleanly', async (t) => {
+  const { child, stop } = await startDaemon(t)
+  const stopped = stop('SIGINT')
+  child.kill('SIGTERM')
+  assert.equal((await stopped).code, 0)
+})
+
 test('a second daemon on the same data directory, and a port that is taken, are refused with a line and a code', async (t) => {
   const { dataDir, status } = await startDaemon(t)
   const flags = ['--mirror', 'off', '--listen', '/ip4/127.0.0.1/tcp/0']
