@@ -8,10 +8,11 @@ import { latency } from './latency.ts'
 import type { Benchmark } from './lib/benchmark.ts'
 import { publish } from './lib/report.ts'
 import { memory } from './memory.ts'
+import { profile } from './profile.ts'
 import { transfer } from './transfer.ts'
 import { warmRead } from './warm-read.ts'
 
-const ALL: readonly Benchmark[] = [transfer, warmRead, latency, memory, idle]
+const ALL: readonly Benchmark[] = [transfer, warmRead, latency, memory, idle, profile]
 /** None takes so long unless something hangs. */
 const LONGEST_MS = 10 * 60_000
 

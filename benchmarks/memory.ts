@@ -38,7 +38,7 @@ export const memory: Benchmark = {
 
 async function measure({ quick, dir, signal, say }: Context): Promise<Report> {
   const sizes = quick ? [64, 256] : [64, 1024, 4096]
-  const runs = quick ? 1 : 3
+  const runs = quick ? 1 : 2
   const samples: Quiet<Sample>[] = []
   for (const size of sizes) {
     for (let i = 0; i < runs; i++) {

@@ -9,9 +9,14 @@ interface CpuProfile {
   readonly timeDeltas: readonly number[]
 }
 
+export interface Frame {
+  readonly functionName: string
+  readonly url: string
+}
+
 interface ProfileNode {
   readonly id: number
-  readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number }
+  readonly callFrame: Frame
 }
 
 export interface SelfTime {
@@ -29,7 +34,7 @@ export function readProfiles(dir: string): CpuProfile[] {
 }
 
 /** Seconds that a thread was at work in each place itself (not in what it called), most first. Time waiting for events is left out. */
-export function selfTimes(profile: CpuProfile, placeOf: (frame: ProfileNode['callFrame']) => string): SelfTime[] {
+export function selfTimes(profile: CpuProfile, placeOf: (frame: Frame) => string): SelfTime[] {
   const frames = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame]))
   const seconds = new Map<string, number>()
   for (const [i, id] of profile.samples.entries()) {

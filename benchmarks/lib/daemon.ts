@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -8,7 +9,7 @@ import { content } from './content.ts'
 import { Spawned } from './process.ts'
 import type { Usage } from './usage.ts'
 
-const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname
+const ROOT = new URL('../../', import.meta.url)
 const POLL_MS = 20
 const WAIT_MS = 60_000
 
@@ -17,6 +18,8 @@ export interface DaemonOptions {
   readonly bootstrap?: readonly string[]
   /** Node's own, e.g. `--cpu-prof`. */
   readonly nodeFlags?: readonly string[]
+  /** More of the daemon's, as written in the shell. */
+  readonly flags?: readonly string[]
   readonly signal: AbortSignal
 }
 
@@ -36,12 +39,11 @@ export class Daemon implements AsyncDisposable {
     this.addresses = ready.addresses
   }
 
-  static async start({ dataDir, bootstrap = [], nodeFlags = [], signal }: DaemonOptions): Promise<Daemon> {
+  static async start({ dataDir, bootstrap = [], nodeFlags = [], flags: more = [], signal }: DaemonOptions): Promise<Daemon> {
     const free = ['--mirror', '127.0.0.1:0', '--control', '127.0.0.1:0', '--listen', '/ip4/127.0.0.1/tcp/0']
     // Nothing listens there: what no peer has fails at once.
     const upstream = ['--upstream', 'bench.invalid=http://127.0.0.1:9', '--default-upstream', 'bench.invalid']
     const flags = [
-      'daemon',
       '--json',
       '--data-dir',
       dataDir,
@@ -51,9 +53,10 @@ export class Daemon implements AsyncDisposable {
       'warn',
       ...free,
       ...upstream,
+      ...more,
     ]
     if (bootstrap.length > 0) flags.push('--bootstrap', ...bootstrap)
-    const process = new Spawned({ args: ['--disable-warning=ExperimentalWarning', ...nodeFlags, MAIN, ...flags], signal })
+    const process = new Spawned({ args: [...nodeFlags, ...startCommand(), ...flags], signal })
     try {
       return new Daemon(process, JSON.parse(await process.line()))
     } catch (error) {
@@ -134,6 +137,14 @@ export class Daemon implements AsyncDisposable {
     this.#agent.destroy()
     await this.#process[Symbol.asyncDispose]()
   }
+}
+
+/** Node's arguments up to `daemon`, as `npm start` has them: what is measured is what users run. */
+function startCommand(): string[] {
+  const { scripts } = JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8')) as { scripts: { start: string } }
+  const [node, ...args] = scripts.start.replace(/^exec /, '').split(' ')
+  if (node !== 'node' || args.at(-1) !== 'daemon') throw new Error('npm start is not `node … daemon`')
+  return args.map((arg) => (arg.startsWith('-') || arg === 'daemon' ? arg : new URL(arg, ROOT).pathname))
 }
 
 /** Two daemons that know each other, and what the other holds. */

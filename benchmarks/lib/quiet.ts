@@ -6,8 +6,11 @@ import { TICKS } from './usage.ts'
 /** Of all cores, what others may use while we measure. */
 const QUIET_SHARE = 0.06
 const SAMPLE_MS = 700
-const PATIENCE_MS = 60_000
+/** For all waiting together, so that a run ends. */
+const PATIENCE_MS = 120_000
 const ATTEMPTS = 4
+
+let patienceMs = PATIENCE_MS
 
 interface Waiting {
   readonly signal: AbortSignal
@@ -29,7 +32,7 @@ export async function inQuiet<T>(waiting: Waiting, measure: () => Promise<T>, at
     const result = await measure()
     const othersShare = meter()
     if (best === undefined || othersShare < best.othersShare) best = { result, othersShare }
-    if (othersShare < QUIET_SHARE) break
+    if (othersShare < QUIET_SHARE || patienceMs <= 0) break
     waiting.say(
       `others used ${Math.round(othersShare * 100)} % of the machine meanwhile${attempt < attempts ? ': once more' : ''}`,
     )
@@ -37,17 +40,16 @@ export async function inQuiet<T>(waiting: Waiting, measure: () => Promise<T>, at
   return best as Quiet<T>
 }
 
-/** Waits until nothing else keeps the machine busy, for a while. */
+/** Waits until nothing else keeps the machine busy, while there is patience left. */
 async function untilQuiet({ say, signal }: Waiting): Promise<void> {
-  const deadline = performance.now() + PATIENCE_MS
-  for (let told = false; performance.now() < deadline; told = true) {
+  for (let told = false; patienceMs > 0; told = true) {
     const meter = othersMeter()
     await delay(SAMPLE_MS, undefined, { signal })
     const share = meter()
     if (share < QUIET_SHARE) return
+    patienceMs -= SAMPLE_MS
     if (!told) say(`the machine is busy (${Math.round(share * 100)} %): waiting`)
   }
-  say('the machine does not become quiet: measuring all the same')
 }
 
 /** @returns a function that says what share of the machine others have used since */
