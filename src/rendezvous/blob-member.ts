@@ -10,6 +10,7 @@ import { answerMs, leasePieces, MAX_LEASES, OPEN_LAST } from './policy.ts'
 import { firstRun, runsOf } from './ranges.ts'
 import type { Grant, Membership } from './rendezvous.ts'
 import { type Seat, Seats } from './seats.ts'
+import { Starvation } from './starvation.ts'
 
 export interface MemberOptions {
   readonly clock: Clock
@@ -43,6 +44,7 @@ export class BlobMember implements Membership {
   /** Grants that a table was told of and has not noted yet, by request. */
   readonly #holds = new Map<number, LeasedGrant>()
   readonly #cancels = new Set<() => void>()
+  readonly #starvation = new Starvation()
   #cancelRetry: () => void = () => {}
   #question: Question | undefined
   #asking = false
@@ -146,8 +148,12 @@ export class BlobMember implements Membership {
           continue
         }
         const answer = await this.#askAt(seat, orphans, size, signal)
-        if (answer === 'wait') return undefined
-        if (answer !== 'silent') return this.#granted(answer, seat)
+        if (answer === 'wait')
+          return this.#starvation.waiting(orphans.length, clock.now()) ? this.#alone(orphans, size) : undefined
+        if (answer === 'silent') continue
+        if (size === undefined || answer.size === size) return this.#granted(answer, seat)
+        this.#giveBack(seat, answer)
+        this.#seats.fellSilent(seat)
       }
       return undefined
     } finally {
@@ -226,7 +232,11 @@ export class BlobMember implements Membership {
     if (held !== undefined) held.noted(seat.line, message.lease)
     else if (this.#question?.request === message.request) this.#question.answer(message)
     // too late: it went elsewhere
-    else seat.line.say({ type: 'end', digest: this.digest, lease: message.lease, done: true, retryAfterMs: 0 })
+    else this.#giveBack(seat, message)
+  }
+
+  #giveBack(seat: Seat, { lease }: GrantMessage): void {
+    seat.line.say({ type: 'end', digest: this.digest, lease, done: true, retryAfterMs: 0 })
   }
 
   #onWait(request: number, retryMs: number): void {
@@ -255,12 +265,16 @@ export class BlobMember implements Membership {
 
   #createGrant(size: number | undefined, run: { first: number; last: number }): LeasedGrant {
     const { clock } = this.#options
+    this.#starvation.fed()
     const again = () => this.#askAgainIn(0)
+    const onSize = (learnt: number) => {
+      this.#size = learnt
+    }
     const onEnd = (ended: LeasedGrant) => {
       this.#grants.delete(ended)
       again()
     }
-    const grant = new LeasedGrant({ digest: this.digest, size, run, clock, onProgress: again, onEnd })
+    const grant = new LeasedGrant({ digest: this.digest, size, run, clock, onSize, onProgress: again, onEnd })
     this.#grants.add(grant)
     return grant
   }

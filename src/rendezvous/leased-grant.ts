@@ -17,6 +17,7 @@ export interface GrantTerms {
   readonly size: number | undefined
   readonly run: Run
   readonly clock: Clock
+  readonly onSize: (size: number) => void
   readonly onProgress: () => void
   readonly onEnd: (grant: LeasedGrant) => void
 }
@@ -69,6 +70,7 @@ export class LeasedGrant implements Grant {
       const geometry = geometryOf(size)
       this.#size = size
       this.#last = (this.#streams ? geometry.pieces : openPieces(geometry)) - 1
+      this.#terms.onSize(size)
     }
     this.#sayOpened()
   }

@@ -38,10 +38,10 @@ export class Ledger {
 
   /**
    * The first run, at most so long, that may be leased to a member who says that nobody in its view holds these: free pieces, its own,
-   * and pieces imported so long ago that they should have been seen.
+   * and pieces imported so long ago that they should have been seen. With an infinite `orphanedMs`, free pieces only.
    */
   find(runs: readonly Run[], asker: string, maxPieces: number, now: number, orphanedMs: number): Run | undefined {
-    const own = this.#numbers.get(asker)
+    const own = orphanedMs === Number.POSITIVE_INFINITY ? undefined : this.#numbers.get(asker)
     const before = now - this.#startedAt - orphanedMs
     const free = (index: number) => {
       if (this.#lease[index] !== 0) return false

@@ -5,6 +5,8 @@ import type { Clock } from './clock.ts'
 import type { Line } from './line.ts'
 import { firstInOrder } from './order.ts'
 
+/** When so many have sent us on there is something wrong with them, or with us. */
+const MAX_DECLINED = 4
 /** One that owes an answer for so long is taken for dead. */
 const DEAD_MS = 3_000
 /** The rendezvous and its standby. */
@@ -17,6 +19,8 @@ export interface Seat {
   answered: boolean
   /** It has granted leases. */
   active: boolean
+  /** It was told that it is the one, whatever it thinks. */
+  insisted: boolean
   /** It has owed an answer for longer than one waits. */
   silent: boolean
   hangUp(): void
@@ -65,7 +69,7 @@ export class Seats {
   /** Takes the next in order for each place that is free. */
   fill(): void {
     const free = SEATS - this.#seats.length
-    if (this.#closed || free <= 0) return
+    if (this.#closed || free <= 0 || this.#declined.size >= MAX_DECLINED) return
     const { digest, candidates, lineTo } = this.#options
     const seated = new Set(this.#seats.map((seat) => seat.line.peerId))
     const may = (id: string) => !seated.has(id) && !this.#declined.has(id) && lineTo(id)?.failing === false
@@ -79,18 +83,19 @@ export class Seats {
   redirect(from: Seat, peerId: string): void {
     const place = this.#seats.indexOf(from)
     if (place < 0) return
-    const line = this.#redirected ? undefined : this.#options.lineTo(peerId)
+    const to = this.#redirected ? undefined : this.#options.lineTo(peerId)
     this.#redirected = true
-    const usable = line !== undefined && !line.failing && !this.#seats.some((seat) => seat.line === line)
-    if (line !== undefined && this.#seats.some((seat) => seat.line === line)) {
-      this.#leave(from)
-      this.#declined.add(from.line.peerId)
+    if (to !== undefined && !to.failing && to !== from.line) {
+      this.#decline(from)
+      if (!this.#seats.some((seat) => seat.line === to)) this.#take(to, true, place)
       this.fill()
-    } else if (usable) {
-      this.#leave(from)
-      this.#declined.add(from.line.peerId)
-      this.#take(line, true, place)
-    } else from.line.say(this.#options.registration(true))
+    } else if (from.insisted) {
+      this.#decline(from)
+      this.fill()
+    } else {
+      from.insisted = true
+      from.line.say(this.#options.registration(true))
+    }
     this.#options.onChange()
   }
 
@@ -136,6 +141,7 @@ export class Seats {
       answered: false,
       active: false,
       silent: false,
+      insisted: insist,
       hangUp: () => {
         waiting()
         line.hangUp(digest, caller)
@@ -144,6 +150,11 @@ export class Seats {
     this.#seats.splice(place, 0, seat)
     line.call(digest, caller)
     line.say(registration(insist))
+  }
+
+  #decline(seat: Seat): void {
+    this.#leave(seat)
+    this.#declined.add(seat.line.peerId)
   }
 
   #leave(seat: Seat): void {
