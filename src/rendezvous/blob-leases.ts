@@ -1,5 +1,6 @@
-import { geometryOf } from '../../protocols/pieces.ts'
-import { Ledger } from './ledger.ts'
+import { createLease, expiryOf, type Lease } from './lease.ts'
+import type { Ledger } from './ledger.ts'
+import { Ledgers, mostVoted } from './ledgers.ts'
 import {
   leasePieces,
   MAX_LEASES,
@@ -11,32 +12,8 @@ import {
   patienceMs,
   pauseMs,
   retryMs,
-  SILENCE_MS,
 } from './policy.ts'
 import type { Run } from './ranges.ts'
-
-/** Whoever says another size than others has a ledger of its own, so that a lie costs only the liar. */
-const MAX_SIZES = 4
-
-export interface Lease {
-  readonly id: number
-  readonly member: string
-  /** 0 while the size is not known. */
-  size: number
-  first: number
-  last: number
-  /** Pieces granted, and those of them that have not come. */
-  granted: number
-  remaining: number
-  /** The origin has answered. */
-  opened: boolean
-  streams: boolean
-  /** It showed no life: its pieces are free, but what it still brings counts. */
-  lapsed: boolean
-  heardAt: number
-  /** Granted, or brought a piece. */
-  progressedAt: number
-}
 
 export interface Ask {
   readonly member: string
@@ -60,7 +37,7 @@ interface Member {
 /** Who imports what of one blob in one zone: all state and every decision; time and chance are arguments. */
 export class BlobLeases {
   readonly #members = new Map<string, Member>()
-  readonly #ledgers = new Map<number, Ledger>()
+  readonly #ledgers = new Ledgers()
   readonly #leases = new Map<number, Lease>()
   readonly #random: () => number
   readonly #nextId: () => number
@@ -84,9 +61,7 @@ export class BlobLeases {
 
   /** What its ledgers take. */
   get trackedPieces(): number {
-    let pieces = 0
-    for (const ledger of this.#ledgers.values()) pieces += ledger.geometry.pieces
-    return pieces
+    return this.#ledgers.pieces
   }
 
   leases(): Iterable<Lease> {
@@ -101,10 +76,7 @@ export class BlobLeases {
 
   /** The size that most members give; 0 when nobody knows. */
   get size(): number {
-    let best = 0
-    const votes = this.#votes()
-    for (const [size, count] of votes) if (count > (votes.get(best) ?? 0)) best = size
-    return best
+    return mostVoted(this.#votes())
   }
 
   has(id: string): boolean {
@@ -113,9 +85,8 @@ export class BlobLeases {
 
   /** Members who hold pieces that others may not see yet, and those who hold all. */
   holders(): Set<string> {
-    const holders = new Set<string>()
+    const holders = new Set(this.#ledgers.importers())
     for (const [id, { complete }] of this.#members) if (complete) holders.add(id)
-    for (const ledger of this.#ledgers.values()) for (const id of ledger.importers()) holders.add(id)
     return holders
   }
 
@@ -140,10 +111,9 @@ export class BlobLeases {
   leave(id: string): boolean {
     const member = this.#members.get(id)
     if (member === undefined) return false
-    let freed = this.#dropLeases(member)
+    const freed = this.#dropLeases(member)
     this.#members.delete(id)
-    for (const ledger of this.#ledgers.values()) freed = ledger.forget(id) || freed
-    return freed
+    return this.#ledgers.forget(id) || freed
   }
 
   ask(ask: Ask, now: number): Decision {
@@ -161,7 +131,7 @@ export class BlobLeases {
     if (size > 0) member.size = size
     if (this.#live(member) >= MAX_NOTED_LEASES) return undefined
     if (size === 0) return this.#openLease() === undefined ? this.#add(id, member, 0, { first: 0, last: 0 }, now) : undefined
-    const ledger = this.#ledger(size, now)
+    const ledger = this.#ledgers.open(size, this.#votes(), now)
     if (ledger === undefined) return undefined
     const last = Math.min(run.last, run.first + leasePieces(ledger.geometry) - 1)
     return this.#lease(id, member, ledger, { first: run.first, last }, 'free', now)
@@ -178,7 +148,7 @@ export class BlobLeases {
     lease.heardAt = now
     if (size === 0) return this.#end(lease)
     member.size = size
-    const ledger = this.#ledger(size, now)
+    const ledger = this.#ledgers.open(size, this.#votes(), now)
     if (ledger === undefined) return this.#end(lease)
     ledger.streams = streams
     if (learnt) this.#settle(lease, ledger)
@@ -220,7 +190,7 @@ export class BlobLeases {
   expire(now: number): boolean {
     let freed = false
     for (const lease of this.#leases.values()) {
-      if (lease.lapsed || this.#expiry(lease) > now) continue
+      if (lease.lapsed || expiryOf(lease) > now) continue
       lease.lapsed = true
       this.#release(lease)
       freed = true
@@ -234,7 +204,7 @@ export class BlobLeases {
   nextExpiry(): number | undefined {
     let next: number | undefined
     for (const lease of this.#leases.values())
-      if (!lease.lapsed) next = Math.min(next ?? Number.POSITIVE_INFINITY, this.#expiry(lease))
+      if (!lease.lapsed) next = Math.min(next ?? Number.POSITIVE_INFINITY, expiryOf(lease))
     return next
   }
 
@@ -256,7 +226,7 @@ export class BlobLeases {
     const member = this.#member(id)
     const size = asked > 0 ? asked : this.size
     if (size === 0) return this.#openLease() === undefined ? this.#add(id, member, 0, { first: 0, last: 0 }, now) : undefined
-    const ledger = this.#ledger(size, now)
+    const ledger = this.#ledgers.open(size, this.#votes(), now)
     if (ledger === undefined || this.#streaming(size)) return undefined
     const { pieces } = ledger.geometry
     const wanted = asked > 0 ? runs : [{ first: 0, last: pieces - 1 }]
@@ -278,22 +248,9 @@ export class BlobLeases {
     return undefined
   }
 
-  #add(id: string, member: Member, size: number, { first, last }: Run, now: number): Lease {
+  #add(id: string, member: Member, size: number, run: Run, now: number): Lease {
     for (const old of member.leases) if (old.lapsed && member.leases.size >= MAX_NOTED_LEASES) this.#end(old)
-    const lease: Lease = {
-      id: this.#nextId(),
-      member: id,
-      size,
-      first,
-      last,
-      granted: 0,
-      remaining: 0,
-      opened: false,
-      streams: false,
-      lapsed: false,
-      heardAt: now,
-      progressedAt: now,
-    }
+    const lease = createLease(this.#nextId(), id, size, run, now)
     this.#leases.set(lease.id, lease)
     member.leases.add(lease)
     this.#active = true
@@ -371,28 +328,6 @@ export class BlobLeases {
   #streaming(size: number): boolean {
     for (const lease of this.#leases.values()) if (lease.streams && lease.size === size && !lease.lapsed) return true
     return false
-  }
-
-  #expiry(lease: Lease): number {
-    const pieceBytes = lease.size === 0 ? 0 : geometryOf(lease.size).pieceBytes
-    return Math.min(lease.heardAt + SILENCE_MS, lease.progressedAt + patienceMs(pieceBytes))
-  }
-
-  #ledger(size: number, now: number): Ledger | undefined {
-    const known = this.#ledgers.get(size)
-    if (known !== undefined) return known
-    if (this.#ledgers.size >= MAX_SIZES && !this.#makeRoomFor(size)) return undefined
-    const ledger = new Ledger(size, now)
-    this.#ledgers.set(size, ledger)
-    return ledger
-  }
-
-  /** Of the sizes that are given, those count that more members give. */
-  #makeRoomFor(size: number): boolean {
-    const votes = this.#votes()
-    let least = size
-    for (const other of this.#ledgers.keys()) if ((votes.get(other) ?? 0) < (votes.get(least) ?? 0)) least = other
-    return this.#ledgers.delete(least)
   }
 
   #votes(): Map<number, number> {

@@ -51,6 +51,8 @@ export class BlobMember implements Membership {
   #notBefore = 0
   #lastRequest = 0
   #size: number | undefined
+  /** It was not only told so here. */
+  #knowsSize: boolean
   #complete = false
   #closed = false
   #turn = Promise.withResolvers<void>()
@@ -58,6 +60,7 @@ export class BlobMember implements Membership {
   constructor(digest: Digest, size: number | undefined, options: MemberOptions) {
     this.digest = digest
     this.#size = size
+    this.#knowsSize = size !== undefined
     this.#options = options
     const { clock, self, members, isConnected, lineTo } = options
     this.#seats = new Seats({
@@ -101,7 +104,7 @@ export class BlobMember implements Membership {
     signal.throwIfAborted()
     const idle = size !== undefined && orphans.length === 0
     if (this.#asking || this.#closed || idle || this.#options.clock.now() < this.#notBefore) return undefined
-    if (size !== undefined) this.#size = size
+    if (size !== undefined) this.#learn(size)
     this.#asking = true
     const abort = () => this.#wake()
     signal.addEventListener('abort', abort, { once: true })
@@ -209,7 +212,7 @@ export class BlobMember implements Membership {
     const first = !seat.answered
     seat.answered = true
     seat.active ||= active
-    if (size > 0 && this.#size === undefined) {
+    if (size > 0 && size !== this.#size && !this.#knowsSize) {
       this.#size = size
       this.#notBefore = 0
       this.#tell()
@@ -267,9 +270,7 @@ export class BlobMember implements Membership {
     const { clock } = this.#options
     this.#starvation.fed()
     const again = () => this.#askAgainIn(0)
-    const onSize = (learnt: number) => {
-      this.#size = learnt
-    }
+    const onSize = (learnt: number) => this.#learn(learnt)
     const onEnd = (ended: LeasedGrant) => {
       this.#grants.delete(ended)
       again()
@@ -284,6 +285,11 @@ export class BlobMember implements Membership {
     const request = this.#nextRequest()
     this.#holds.set(request, grant)
     seat.line.say(grant.holding(request))
+  }
+
+  #learn(size: number): void {
+    this.#size = size
+    this.#knowsSize = true
   }
 
   #lost(seat: Seat): void {

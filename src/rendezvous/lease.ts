@@ -1,0 +1,36 @@
+import { geometryOf } from '../../protocols/pieces.ts'
+import { patienceMs, SILENCE_MS } from './policy.ts'
+import type { Run } from './ranges.ts'
+
+/** The right of one member to import some pieces, for as long as it shows life. */
+export interface Lease {
+  readonly id: number
+  readonly member: string
+  /** 0 while the size is not known. */
+  size: number
+  first: number
+  last: number
+  /** Pieces granted, and those of them that have not come. */
+  granted: number
+  remaining: number
+  /** The origin has answered. */
+  opened: boolean
+  streams: boolean
+  /** It showed no life: its pieces are free, but what it still brings counts. */
+  lapsed: boolean
+  heardAt: number
+  /** Granted, or brought a piece. */
+  progressedAt: number
+}
+
+/** A lease that has no pieces yet. */
+export function createLease(id: number, member: string, size: number, { first, last }: Run, now: number): Lease {
+  const nothingYet = { granted: 0, remaining: 0, opened: false, streams: false, lapsed: false }
+  return { id, member, size, first, last, ...nothingYet, heardAt: now, progressedAt: now }
+}
+
+/** When it lapses if nothing more is heard. */
+export function expiryOf({ size, heardAt, progressedAt }: Lease): number {
+  const pieceBytes = size === 0 ? 0 : geometryOf(size).pieceBytes
+  return Math.min(heardAt + SILENCE_MS, progressedAt + patienceMs(pieceBytes))
+}
