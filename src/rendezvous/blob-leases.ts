@@ -38,6 +38,8 @@ interface Member {
 export class BlobLeases {
   readonly #members = new Map<string, Member>()
   readonly #ledgers = new Ledgers()
+  /** How many members give which size. */
+  readonly #votes = new Map<number, number>()
   readonly #leases = new Map<number, Lease>()
   readonly #random: () => number
   readonly #nextId: () => number
@@ -76,7 +78,7 @@ export class BlobLeases {
 
   /** The size that most members give; 0 when nobody knows. */
   get size(): number {
-    return mostVoted(this.#votes())
+    return mostVoted(this.#votes)
   }
 
   has(id: string): boolean {
@@ -95,7 +97,7 @@ export class BlobLeases {
     const before = this.size
     const member = this.#member(id)
     member.complete = false
-    if (size > 0) member.size = size
+    this.#vote(member, size)
     return this.size !== before
   }
 
@@ -112,13 +114,14 @@ export class BlobLeases {
     const member = this.#members.get(id)
     if (member === undefined) return false
     const freed = this.#dropLeases(member)
+    this.#vote(member, 0)
     this.#members.delete(id)
     return this.#ledgers.forget(id) || freed
   }
 
   ask(ask: Ask, now: number): Decision {
     const member = this.#member(ask.member)
-    if (ask.size > 0) member.size = ask.size
+    this.#vote(member, ask.size)
     const pausedUntil = Math.max(this.#pausedUntil, member.pausedUntil)
     if (pausedUntil > now) return { retryMs: pausedUntil - now }
     const lease = this.#mayLease(member) ? this.#grant(ask, now) : undefined
@@ -128,10 +131,10 @@ export class BlobLeases {
   /** Notes what a member imports by the leave of another table. @returns `undefined` when others import all of it */
   hold(id: string, size: number, run: Run, now: number): Lease | undefined {
     const member = this.#member(id)
-    if (size > 0) member.size = size
+    this.#vote(member, size)
     if (this.#live(member) >= MAX_NOTED_LEASES) return undefined
     if (size === 0) return this.#openLease() === undefined ? this.#add(id, member, 0, { first: 0, last: 0 }, now) : undefined
-    const ledger = this.#ledgers.open(size, this.#votes(), now)
+    const ledger = this.#ledgers.open(size, this.#votes, now)
     if (ledger === undefined) return undefined
     const last = Math.min(run.last, run.first + leasePieces(ledger.geometry) - 1)
     return this.#lease(id, member, ledger, { first: run.first, last }, 'free', now)
@@ -147,8 +150,8 @@ export class BlobLeases {
     lease.opened = true
     lease.heardAt = now
     if (size === 0) return this.#end(lease)
-    member.size = size
-    const ledger = this.#ledgers.open(size, this.#votes(), now)
+    this.#vote(member, size)
+    const ledger = this.#ledgers.open(size, this.#votes, now)
     if (ledger === undefined) return this.#end(lease)
     ledger.streams = streams
     if (learnt) this.#settle(lease, ledger)
@@ -217,6 +220,16 @@ export class BlobLeases {
     return member
   }
 
+  /** What a member says the size is; 0 takes its word back. */
+  #vote(member: Member, size: number): void {
+    if (member.size === size) return
+    const before = (this.#votes.get(member.size) ?? 0) - 1
+    if (before > 0) this.#votes.set(member.size, before)
+    else this.#votes.delete(member.size)
+    member.size = size
+    if (size > 0) this.#votes.set(size, (this.#votes.get(size) ?? 0) + 1)
+  }
+
   #mayLease(member: Member): boolean {
     const live = [...member.leases].filter((lease) => !lease.lapsed)
     return live.length < MAX_LEASES && live.every(nearlyDone)
@@ -226,7 +239,7 @@ export class BlobLeases {
     const member = this.#member(id)
     const size = asked > 0 ? asked : this.size
     if (size === 0) return this.#openLease() === undefined ? this.#add(id, member, 0, { first: 0, last: 0 }, now) : undefined
-    const ledger = this.#ledgers.open(size, this.#votes(), now)
+    const ledger = this.#ledgers.open(size, this.#votes, now)
     if (ledger === undefined || this.#streaming(size)) return undefined
     const { pieces } = ledger.geometry
     const wanted = asked > 0 ? runs : [{ first: 0, last: pieces - 1 }]
@@ -328,11 +341,5 @@ export class BlobLeases {
   #streaming(size: number): boolean {
     for (const lease of this.#leases.values()) if (lease.streams && lease.size === size && !lease.lapsed) return true
     return false
-  }
-
-  #votes(): Map<number, number> {
-    const votes = new Map<number, number>()
-    for (const { size } of this.#members.values()) if (size > 0) votes.set(size, (votes.get(size) ?? 0) + 1)
-    return votes
   }
 }

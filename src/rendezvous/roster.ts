@@ -5,31 +5,30 @@ const SURE = 8
 
 interface Entry {
   readonly sequence: number
+  /** Where it stands in the list. */
+  place: number
   /** How many others it has been told of. */
   told: number
 }
 
 /** Who is to be told of whom in the swarm of one blob: every newcomer of some, and the first ones of those who come later. */
 export class Roster {
-  /** In the order of arrival. */
   readonly #entries = new Map<string, Entry>()
-  #newcomers = new Set<string>()
+  /** The same, in no order, to draw from. */
+  readonly #list: string[] = []
+  /** The last to come, some of whom may have gone. */
+  readonly #newest: string[] = []
+  readonly #newcomers = new Set<string>()
   #sequence = 0
 
-  get size(): number {
-    return this.#entries.size
-  }
-
-  /** Newcomers whom the others have not been told of. */
-  get pending(): boolean {
-    return this.#newcomers.size > 0
-  }
-
-  ids(): Iterable<string> {
-    return this.#entries.keys()
-  }
-
   delete(id: string): void {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return
+    const last = this.#list.pop() as string
+    if (last !== id) {
+      this.#list[entry.place] = last
+      ;(this.#entries.get(last) as Entry).place = entry.place
+    }
     this.#entries.delete(id)
     this.#newcomers.delete(id)
   }
@@ -37,25 +36,19 @@ export class Roster {
   /** Lets one in. @returns whom to tell it of: some who hold pieces, the newest, and any others, so that a large swarm stays connected */
   introduce(id: string, holders: ReadonlySet<string>, random: () => number): string[] {
     this.delete(id)
-    const others = [...this.#entries.keys()]
-    const chosen = new Set<string>()
-    const choose = (from: string[], count: number) => {
-      for (const one of draw(from, count, random)) chosen.add(one)
-    }
-    if (others.length <= MAX_MEMBERS) choose(others, others.length)
-    else {
-      choose(
-        others.filter((one) => holders.has(one)),
-        SURE,
-      )
-      choose(others.slice(-SURE), SURE)
-      choose(
-        others.filter((one) => !chosen.has(one)),
-        MAX_MEMBERS - chosen.size,
-      )
-    }
-    this.#entries.set(id, { sequence: ++this.#sequence, told: chosen.size })
+    const chosen = this.#list.length <= MAX_MEMBERS ? [...this.#list] : this.#choose(holders, random)
+    this.#entries.set(id, { sequence: ++this.#sequence, place: this.#list.length, told: chosen.length })
+    this.#list.push(id)
     this.#newcomers.add(id)
+    this.#newest.push(id)
+    if (this.#newest.length > SURE) this.#newest.shift()
+    return chosen
+  }
+
+  #choose(holders: ReadonlySet<string>, random: () => number): string[] {
+    const present = (id: string) => this.#entries.has(id)
+    const chosen = new Set([...draw([...holders].filter(present), SURE, random), ...this.#newest.filter(present)])
+    while (chosen.size < MAX_MEMBERS) chosen.add(this.#list[Math.floor(random() * this.#list.length)] as string)
     return [...chosen]
   }
 
@@ -63,7 +56,8 @@ export class Roster {
   spread(random: () => number): Map<string, string[]> {
     const news = new Map<string, string[]>()
     const newcomers = [...this.#newcomers]
-    this.#newcomers = new Set()
+    this.#newcomers.clear()
+    if (newcomers.length === 0) return news
     for (const [id, entry] of this.#entries) {
       if (entry.told >= MAX_MEMBERS) continue
       const later = newcomers.filter((one) => (this.#entries.get(one)?.sequence ?? 0) > entry.sequence)

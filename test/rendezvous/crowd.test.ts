@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { digestOf } from '../../protocols/digest.ts'
 import { geometryOf } from '../../protocols/pieces.ts'
 import type { Grant, Membership } from '../../src/rendezvous/rendezvous.ts'
+import { seeded } from '../discovery/virtual-clock.ts'
 import { NEVER, withZone, type Zone, type ZoneNode } from './rig.ts'
 
 const MiB = 1024 * 1024
@@ -170,3 +171,34 @@ test('hosts that arrive one by one import nothing again', async () => {
     assert.equal(crowd.imports, 64)
   })
 })
+
+for (let seed = 1; seed <= 12; seed++) {
+  test(`whatever dies, hangs or is not seen by others, those who live get everything (schedule ${seed})`, async () => {
+    await withZone(
+      8,
+      async (zone) => {
+        const random = seeded(seed)
+        const crowd = new Crowd(zone, 16 * MiB)
+        const some = (from: readonly ZoneNode[]) => from[Math.floor(random() * from.length)] as ZoneNode
+        // each sees only part of the zone
+        for (const node of zone.nodes)
+          node.view = zone.nodes.filter((other) => other === node || random() < 0.8).map(({ ref }) => ref)
+        for (const node of zone.nodes) {
+          crowd.enter(node, { pieceMs: 20 + Math.floor(random() * 200) })
+          await zone.clock.advance(Math.floor(random() * 60))
+        }
+        const order = zone.inOrder(digest)
+        const victims = new Set([some(order.slice(0, 2)), some(order), some(order)])
+        for (const victim of victims) {
+          await zone.clock.advance(Math.floor(random() * 400))
+          if (random() < 0.4) zone.freeze(victim)
+          else await crowd.kill(victim)
+        }
+        await until(zone, crowd, 64)
+        crowd.leave()
+        assert.ok(crowd.imports <= 64 * 3, `${crowd.imports} imports`)
+      },
+      seed,
+    )
+  })
+}
