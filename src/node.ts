@@ -13,7 +13,7 @@ import { createIdentity, loadIdentity } from './net/identity.ts'
 import { openLibp2pHost } from './net/libp2p.ts'
 import { openOrigin } from './origin/open-origin.ts'
 import type { Origin } from './origin/origin.ts'
-import { ALONE } from './rendezvous/alone.ts'
+import { openRendezvous } from './rendezvous/open-rendezvous.ts'
 import { RunningNode } from './running-node.ts'
 import type { ShoalNode } from './shoal-node.ts'
 import { openDiskStore } from './store/disk.ts'
@@ -113,6 +113,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   )
   const vouching = stack.use(await openVouching({ host, lookup: (question) => vouch(store, question), log }))
   const origin = stack.use(await openOrigin({ upstreams: options.upstream ?? new Map(), via: host.peerId, log }))
+  const rendezvous = stack.use(await openRendezvous({ host, members: () => discovery.members().map(({ peer }) => peer), log }))
   const downloads = stack.use(
     new NodeDownloads({
       peerId: host.peerId,
@@ -120,7 +121,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       discovery,
       transfer,
       origin,
-      rendezvous: ALONE,
+      rendezvous,
       bans,
       metrics,
       log,

@@ -37,10 +37,15 @@ export class ClaimBook {
     return true
   }
 
-  /** The hash to verify a piece against: of the author most worth believing, or `undefined` when nobody says. */
+  /** The hash to verify a piece against: of the authors most worth believing, or `undefined` when nobody says. */
   word(index: number): Word | undefined {
+    const words = [...this.words(index)]
     let best: Word | undefined
-    for (const word of this.words(index)) if (best === undefined || this.#weight(word) > this.#weight(best)) best = word
+    let bestWeight = -1
+    for (const word of words) {
+      const weight = this.#weight(word, words)
+      if (weight > bestWeight) [best, bestWeight] = [word, weight]
+    }
     return best
   }
 
@@ -83,8 +88,11 @@ export class ClaimBook {
     )
   }
 
-  #weight(word: Word): number {
-    return (this.#suspects.has(word.author) ? 0 : 2) + (word.kind === 'complete' ? 1 : 0)
+  /** Suspects last; who verified the whole before an importer; what several say before what one says. */
+  #weight(word: Word, words: readonly Word[]): number {
+    if (this.#suspects.has(word.author)) return 0
+    const agreeing = words.filter((other) => !this.#suspects.has(other.author) && same(other.hash, word.hash))
+    return 1 + agreeing.length + (word.kind === 'complete' ? MAX_AUTHORS : 0)
   }
 }
 

@@ -23,6 +23,8 @@ export interface FillingOptions {
   readonly search: Search
   readonly introduction: Introduction
   readonly parts: Parts
+  /** The blob's size is the word of peers only. */
+  readonly claimedSize: boolean
   readonly meta: () => BlobMeta
   /** Told of each answer of an origin before its first byte is stored. */
   readonly onBody: (source: OriginSource, body: OriginBody) => Promise<void>
@@ -38,7 +40,7 @@ export class Filling {
   #kept = true
 
   constructor(options: FillingOptions) {
-    const { incoming, swarm, parts, introduction, onBody } = options
+    const { incoming, swarm, parts, introduction, claimedSize, onBody } = options
     const { log, metrics, random, origin, bans } = parts
     this.#options = options
     this.#incoming = incoming
@@ -46,9 +48,12 @@ export class Filling {
       this.#storeFailure = error
       incoming.bell.ring()
     }
-    const onLiar = (peerId: string, reason: string) => bans.add(peerId, reason)
+    const onLiar = (peerId: string, reason: string) => {
+      bans.add(peerId, reason)
+      swarm.remove(peerId)
+    }
     this.#peers = new PeerSource(incoming, swarm, { random, log, metrics, onFailure, onLiar })
-    this.#importer = new Importer(incoming, { origin, introduction, log, metrics, onFailure, onBody })
+    this.#importer = new Importer(incoming, { origin, introduction, claimedSize, log, metrics, onFailure, onBody })
   }
 
   /** Whether the store keeps what came in: not so when it was full. */
@@ -83,7 +88,11 @@ export class Filling {
         await incoming.bell.wait(signal)
       }
       const gatherWords = () => this.#peers.gatherWords(signal)
-      if (await commitOrDoubt({ incoming, parts, meta: meta(), originAble: this.#importer.able, gatherWords })) return
+      const right = await commitOrDoubt({ incoming, parts, meta: meta(), originAble: this.#importer.able, gatherWords })
+      if (right) {
+        await this.#peers.judgeLate()
+        return
+      }
       this.#peers.unpark()
     }
   }

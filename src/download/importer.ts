@@ -30,6 +30,8 @@ export interface Adopted {
 }
 
 export interface ImporterOptions {
+  /** The blob's size is the word of peers only. */
+  readonly claimedSize: boolean
   readonly origin: Origin
   readonly introduction: Introduction
   readonly log: Log
@@ -87,7 +89,8 @@ export class Importer {
   /** Imports some of these pieces, if it may. `orphaned` says what still needs importing as it goes. */
   pump(orphans: readonly number[], orphaned: (index: number) => boolean, now: number, signal: AbortSignal): void {
     if (orphans.length === 0 || !this.able || now < this.#notBefore) return
-    if (this.#runs >= MAX_RUNS || (this.#adopted === undefined && !this.#options.introduction.mayAsk(now))) return
+    const maxRuns = this.#options.introduction.alone ? 1 : MAX_RUNS
+    if (this.#runs >= maxRuns || (this.#adopted === undefined && !this.#options.introduction.mayAsk(now))) return
     this.#runs++
     void this.#import(orphans, orphaned, signal).finally(() => {
       this.#runs--
@@ -111,12 +114,38 @@ export class Importer {
       grant ??= await introduction.ask(orphans, this.#incoming.geometry.size, { signal })
       if (grant === undefined) return
       const body = await this.#open(source, grant, adopted, signal)
-      await this.#drain(body, grant, orphaned, signal)
-      grant.end({ ok: true })
+      const cursor = new BodyCursor(body)
+      try {
+        while (grant !== undefined) {
+          await this.#drain(cursor, grant, orphaned, signal)
+          grant.end({ ok: true })
+          grant = await this.#following(grant, source, orphaned, signal)
+        }
+      } finally {
+        cursor.close()
+      }
     } catch (error) {
       grant?.end({ ok: false, retryAfterMs: retryAfterMs(error) })
       if (!signal.aborted) this.#failed(source, error)
     }
+  }
+
+  /** A node alone reads on: its requests are open-ended, and the next grant begins where the last ended. */
+  async #following(
+    ended: Grant,
+    source: OriginSource,
+    orphaned: (index: number) => boolean,
+    signal: AbortSignal,
+  ): Promise<Grant | undefined> {
+    const { introduction } = this.#options
+    const { demand, geometry } = this.#incoming
+    if (!introduction.alone || ended.last >= geometry.pieces - 1) return undefined
+    const orphans = demand.missing((index) => !orphaned(index))
+    if (orphans.length === 0) return undefined
+    const grant = await introduction.ask(orphans, geometry.size, { signal })
+    if (grant === undefined || grant.first === ended.last + 1) return grant
+    this.#adopted = { grant, source, body: undefined }
+    return undefined
   }
 
   /** What was had before is of use unless the first piece that a reader wants lies far behind where it begins. */
@@ -139,7 +168,8 @@ export class Importer {
         return adopted.body
       adopted.body.cancel()
     }
-    const end = grant.last >= geometry.pieces - 1 ? undefined : pieceOffset(geometry, grant.last + 1)
+    const toTheEnd = grant.last >= geometry.pieces - 1 || this.#options.introduction.alone
+    const end = toTheEnd ? undefined : pieceOffset(geometry, grant.last + 1)
     const body = await this.#options.origin.open(source, digest, { start, end }, { signal })
     if (body.size !== undefined && body.size !== geometry.size) {
       body.cancel()
@@ -156,33 +186,41 @@ export class Importer {
   }
 
   /** Cuts a body into pieces and puts them, for as long as pieces of the grant are still needed. */
-  async #drain(body: OriginBody, grant: Grant, orphaned: (index: number) => boolean, signal: AbortSignal): Promise<void> {
-    const { size } = this.#incoming.geometry
+  async #drain(cursor: BodyCursor, grant: Grant, orphaned: (index: number) => boolean, signal: AbortSignal): Promise<void> {
+    const { geometry, digest } = this.#incoming
     const progress = (index: number) => {
       this.#failures = 0
-      grant.progress(index, size)
+      grant.progress(index, geometry.size)
     }
     const cutter = new PieceCutter(this.#incoming, grant, orphaned, signal)
     try {
-      let at = body.start
-      for await (const chunk of body.body) {
+      for (;;) {
+        const chunk = await cursor.chunk()
         signal.throwIfAborted()
+        if (chunk === undefined) break
         grant.alive()
-        const done = await cutter.take(at, chunk, progress)
-        at += chunk.length
-        if (done) return
+        // what lies beyond the grant stays for the next
+        if (await cutter.take(cursor.at, chunk, progress)) return
+        cursor.advance()
       }
-      if (!cutter.done) throw new ShoalError('ORIGIN_UNREACHABLE', `the origin ended ${this.#incoming.digest} at byte ${at}`)
+      if (cutter.done) return
+      if (cursor.body.size === undefined && this.#options.claimedSize) this.#contradicted = true
+      throw new ShoalError('ORIGIN_UNREACHABLE', `the origin ended ${digest} at byte ${cursor.at}`)
     } finally {
       cutter.close()
-      body.cancel()
     }
   }
 
   #failed(source: OriginSource, error: unknown): void {
     const code = codeOf(error)
+    // asked for what lies beyond the end, an origin may say so in many ways
+    if (code === 'ORIGIN_PROTOCOL' && this.#options.claimedSize) this.#contradicted = true
     if (this.#contradicted || code === 'STORE_FULL' || code === 'STORE_FAILED' || code === 'NODE_CLOSED') {
-      this.#options.onFailure(error)
+      const digest = this.#incoming.digest
+      const other = this.#contradicted && code !== 'DIGEST_MISMATCH'
+      this.#options.onFailure(
+        other ? new ShoalError('DIGEST_MISMATCH', `the origin has another size for ${digest}`, { cause: error }) : error,
+      )
       return
     }
     if (code === 'PIECE_MISMATCH') {
@@ -214,6 +252,42 @@ export class Importer {
       { digest: String(this.#incoming.digest), code: codeOf(error), err: codeOf(error) === undefined ? error : undefined },
       'origin given up for this blob',
     )
+  }
+}
+
+/** A body being read chunk by chunk, over as many grants as it serves. */
+class BodyCursor {
+  readonly body: OriginBody
+  readonly #chunks: AsyncIterator<Uint8Array>
+  #chunk: Uint8Array | undefined
+  #at: number
+
+  constructor(body: OriginBody) {
+    this.body = body
+    this.#chunks = body.body[Symbol.asyncIterator]()
+    this.#at = body.start
+  }
+
+  /** Where in the blob the present chunk begins. */
+  get at(): number {
+    return this.#at
+  }
+
+  /** The present chunk, or the next one; `undefined` at the end. */
+  async chunk(): Promise<Uint8Array | undefined> {
+    if (this.#chunk === undefined) this.#chunk = (await this.#chunks.next()).value as Uint8Array | undefined
+    return this.#chunk
+  }
+
+  /** The present chunk is used up. */
+  advance(): void {
+    this.#at += this.#chunk?.length ?? 0
+    this.#chunk = undefined
+  }
+
+  close(): void {
+    this.body.cancel()
+    void this.#chunks.return?.().catch(() => {})
   }
 }
 

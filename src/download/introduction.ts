@@ -17,6 +17,7 @@ export class Introduction implements AsyncDisposable {
   readonly #onMember: (peer: PeerRef) => void
   #membership: Membership | undefined
   #introduced = false
+  #others = 0
   #askAt = 0
   #asking = false
 
@@ -37,11 +38,17 @@ export class Introduction implements AsyncDisposable {
     return this.#membership?.size
   }
 
+  /** Whether no other member has been told of: then nobody waits for what this node imports. */
+  get alone(): boolean {
+    return this.#others === 0
+  }
+
   join(size?: number): void {
     if (this.#membership !== undefined) return
     const membership = this.#rendezvous.join(this.#digest, size)
     this.#membership = membership
     membership.onMember((peer) => {
+      this.#others++
       this.#onMember(peer)
       this.#bell.ring()
     })

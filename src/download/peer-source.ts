@@ -15,6 +15,8 @@ const TOTAL_OUTSTANDING_BYTES = 16 * 1024 * 1024
 const URGENT_PIECES = 8
 /** Wrong pieces after which a peer is banned: a disk gone bad is told by the first report and stops offering. */
 const MAX_WRONG_PIECES = 4
+/** Mismatches remembered of one peer. */
+const MAX_REMEMBERED = 32
 /** Peers that hold a piece but have sent nothing for so long do not keep it from being imported. */
 const SILENCE_MS = 2_000
 /** Attempts at a peer without a byte for so long are given up. */
@@ -37,6 +39,8 @@ export class PeerSource {
   readonly #options: PeerSourceOptions
   readonly #words: PieceWords
   readonly #wrong = new Map<string, number>()
+  /** What peers sent that did not match another's word, by piece: judged when the truth is known. */
+  readonly #sent = new Map<string, Map<number, Uint8Array>>()
   /** Pieces that a peer, whatever it says, did not or should not give us. */
   readonly #without = new Map<string, Set<number>>()
   /** Peers whose word contradicts a better one's: not asked until that one turns out a liar. */
@@ -68,6 +72,7 @@ export class PeerSource {
         this.#options.random,
       )
       for (const { peerId, index } of picks) void this.#fetch(peerId, index)
+      if (picks.length === 0 && this.#incoming.attempts.size === 0) this.#rehabilitate(missing)
     }
     this.#hedge(now)
   }
@@ -110,6 +115,39 @@ export class PeerSource {
 
   unpark(): void {
     this.#parked.clear()
+  }
+
+  /** With the truth known: who sent several pieces that were wrong, whatever words there were. */
+  async judgeLate(): Promise<void> {
+    if (this.#sent.size === 0) return
+    const truth = await this.#incoming.writer.hashes(0, this.#incoming.geometry.pieces)
+    for (const [peerId, pieces] of this.#sent) {
+      const wrong = [...pieces].filter(([index, sent]) => !same(sent, truth[index] ?? sent)).length
+      if (wrong >= MAX_WRONG_PIECES) this.#options.onLiar(peerId, `sent ${wrong} wrong pieces`)
+    }
+    this.#sent.clear()
+  }
+
+  #mismatched(peerId: string, index: number, bytes: Uint8Array): void {
+    this.#options.log.info(
+      { digest: String(this.#incoming.digest), index, peerId, code: 'PIECE_MISMATCH' },
+      'a piece does not match what another peer says of it',
+    )
+    const pieces = this.#sent.get(peerId) ?? new Map<number, Uint8Array>()
+    if (pieces.size < MAX_REMEMBERED) pieces.set(index, hash('sha256', bytes, 'buffer'))
+    this.#sent.set(peerId, pieces)
+  }
+
+  /** What is missing is offered only by peers that contradict somebody: then that somebody is believed no more. */
+  #rehabilitate(missing: readonly number[]): void {
+    const { book } = this.#incoming
+    const parked = this.#swarm.neighbours().filter((n) => this.#parked.has(n.peer.id) && this.#fits(n))
+    const index = missing.find((i) => parked.some((n) => this.#offers(n, i)))
+    const author = index === undefined ? undefined : book.word(index)?.author
+    if (author === undefined) return
+    book.suspect(author)
+    this.unpark()
+    this.#incoming.bell.ring()
   }
 
   #sources(now: number): Source[] {
@@ -241,13 +279,23 @@ export class PeerSource {
       }
     }
     this.#exclude(peerId, index)
+    if (word?.author === peerId) {
+      // its bytes contradict its own word: no word of its own is worth another peer's
+      this.#incoming.book.suspect(peerId)
+      this.unpark()
+    }
+    this.#swarm.report(peerId, index)
+    if (word !== undefined && word.author !== peerId) {
+      // it may be the word that is wrong: that is known when the whole is
+      this.#mismatched(peerId, index, bytes)
+      return
+    }
     const wrong = (this.#wrong.get(peerId) ?? 0) + 1
     this.#wrong.set(peerId, wrong)
     this.#options.log.warn(
       { digest: String(this.#incoming.digest), index, peerId, wrong, code: 'PIECE_MISMATCH' },
       'a peer sent a wrong piece',
     )
-    this.#swarm.report(peerId, index)
     if (wrong >= MAX_WRONG_PIECES || this.#incoming.geometry.pieces === 1)
       this.#options.onLiar(peerId, `sent ${wrong} wrong piece(s)`)
   }

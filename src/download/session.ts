@@ -282,6 +282,7 @@ export class Session {
       search,
       introduction,
       parts,
+      claimedSize: found.peersSaySo,
       meta: () => this.#meta,
       onBody: async (source, body) => {
         if (source.type === 'registry' && body.usedAuthorization) await this.#restrict(`${source.registry}/${source.repository}`)

@@ -124,7 +124,8 @@ async function openGranted(question: SizeQuestion, source: OriginSource, grant: 
   const meta: BlobMeta | undefined = mediaType === undefined ? undefined : { mediaType }
   try {
     if (body.size !== undefined) {
-      if (grant.openBytes !== undefined && !body.ranged && body.size > grant.openBytes) grant.streams()
+      const end = openEnd(question, grant)
+      if (end !== undefined && !body.ranged && body.size > end) grant.streams()
       grant.sized(body.size)
       return found(await openWriter(parts.store, digest, body.size), { meta, restrictedTo, adopted: { grant, source, body } })
     }
@@ -143,6 +144,11 @@ async function openGranted(question: SizeQuestion, source: OriginSource, grant: 
   }
 }
 
+/** A node alone asks for all there is in one request; in a crowd the first asks for no more than its share. */
+function openEnd({ introduction }: SizeQuestion, grant: Grant): number | undefined {
+  return introduction.alone ? undefined : grant.openBytes
+}
+
 async function* watched(body: AsyncIterable<Uint8Array>, grant: Grant): AsyncGenerator<Uint8Array> {
   for await (const chunk of body) {
     grant.alive()
@@ -158,7 +164,7 @@ const PASSING = new Set(['ORIGIN_UNREACHABLE', 'ORIGIN_TIMEOUT', 'ORIGIN_FAILED'
 async function openPatiently(question: SizeQuestion, source: OriginSource, grant: Grant): Promise<OriginBody> {
   for (let attempt = 1; ; attempt++) {
     try {
-      const range = { start: 0, end: grant.openBytes }
+      const range = { start: 0, end: openEnd(question, grant) }
       return await question.parts.origin.open(source, question.digest, range, { signal: question.signal })
     } catch (error) {
       const code = codeOf(error)

@@ -52,6 +52,15 @@ export class LinkedSwarm implements Swarm {
     this.#changed()
   }
 
+  remove(peerId: string): void {
+    const member = this.#members.get(peerId)
+    if (member === undefined) return
+    this.#leave(member)
+    this.#members.delete(peerId)
+    this.#view = undefined
+    this.#changed()
+  }
+
   neighbours(): readonly Neighbour[] {
     this.#view ??= [...this.#members.values()]
     return this.#view

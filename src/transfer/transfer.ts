@@ -67,6 +67,8 @@ export interface Swarm extends AsyncDisposable {
    * again by itself for a while, with growing pauses, and when it is added again; one that broke the protocol only then.
    */
   add(peer: PeerRef): void
+  /** Leaves a peer out: it is asked nothing more and told nothing more about this blob. */
+  remove(peerId: string): void
   neighbours(): readonly Neighbour[]
   /** Calls back (coalesced to a microtask) whenever a neighbour's state, bitfield, or capacity changed. */
   onChange(listener: () => void): () => void
