@@ -113,7 +113,7 @@ export class Importer {
     try {
       grant ??= await introduction.ask(orphans, this.#incoming.geometry.size, { signal })
       if (grant === undefined) return
-      const body = await this.#open(source, grant, adopted, signal)
+      const body = await this.#open(source, grant, adopted, orphaned, signal)
       const cursor = new BodyCursor(body)
       try {
         while (grant !== undefined) {
@@ -148,6 +148,13 @@ export class Importer {
     return undefined
   }
 
+  /** A node alone asks for as much as nobody has, in one request, however short its grants are. */
+  #lastToRead(grant: Grant, orphaned: (index: number) => boolean): number {
+    let { last } = grant
+    if (this.#options.introduction.alone) while (last + 1 < this.#incoming.geometry.pieces && orphaned(last + 1)) last++
+    return last
+  }
+
   /** What was had before is of use unless the first piece that a reader wants lies far behind where it begins. */
   #takeAdopted(firstOrphan: number): Adopted | undefined {
     const adopted = this.#adopted
@@ -160,7 +167,13 @@ export class Importer {
     return undefined
   }
 
-  async #open(source: OriginSource, grant: Grant, adopted: Adopted | undefined, signal: AbortSignal): Promise<OriginBody> {
+  async #open(
+    source: OriginSource,
+    grant: Grant,
+    adopted: Adopted | undefined,
+    orphaned: (index: number) => boolean,
+    signal: AbortSignal,
+  ): Promise<OriginBody> {
     const { geometry, digest } = this.#incoming
     const start = pieceOffset(geometry, grant.first)
     if (adopted?.body !== undefined) {
@@ -168,8 +181,8 @@ export class Importer {
         return adopted.body
       adopted.body.cancel()
     }
-    const toTheEnd = grant.last >= geometry.pieces - 1 || this.#options.introduction.alone
-    const end = toTheEnd ? undefined : pieceOffset(geometry, grant.last + 1)
+    const last = this.#lastToRead(grant, orphaned)
+    const end = last >= geometry.pieces - 1 ? undefined : pieceOffset(geometry, last + 1)
     const body = await this.#options.origin.open(source, digest, { start, end }, { signal })
     if (body.size !== undefined && body.size !== geometry.size) {
       body.cancel()
