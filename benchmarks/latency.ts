@@ -15,8 +15,6 @@ const AIMS = {
 } as const satisfies Record<string, Aim>
 const SMALL_BYTES = 16 * 1024
 const AT_A_TIME = 16
-/** Each uses blobs that the fetching node has never held. */
-const ATTEMPTS = 3
 
 interface Small {
   readonly p50Ms: number
@@ -35,23 +33,26 @@ async function measure({ quick, dir, signal, say }: Context): Promise<Report> {
   const [large, rounds, blobs] = quick ? [2, 1, 50] : [7, 5, 200]
   await using pair = await startPair(dir, { signal })
   const { holder, fetcher } = pair
-  say(`adding ${large + 1} blobs of ${largeBytes / 2 ** 20} MiB and ${ATTEMPTS * 2 * (rounds + 1) * blobs} of 16 KiB`)
+  say(`adding ${large + 1} blobs of ${largeBytes / 2 ** 20} MiB and ${2 * (rounds + 1) * blobs} of 16 KiB`)
   const larges = await addAll(holder, 'large', large + 1, largeBytes)
-  const smalls = await addAll(holder, 'small', ATTEMPTS * 2 * (rounds + 1) * blobs, SMALL_BYTES)
+  const smalls = await addAll(holder, 'small', 2 * (rounds + 1) * blobs, SMALL_BYTES)
   await fetcher.untilFinds(await holder.add('added last', SMALL_BYTES))
+  say('waiting until the holder has announced it all')
+  await holder.untilCalm()
 
-  const quietly = <T>(measure: () => Promise<T>, attempts: number) => inQuiet({ say, signal }, measure, attempts)
+  // once each: a blob is new to the fetching node only the first time
+  const quietly = <T>(measure: () => Promise<T>) => inQuiet({ say, signal }, measure, 1)
   const firstByteMs: Quiet<number>[] = []
   for (const [i, digest] of larges.entries()) {
-    const ms = await quietly(() => firstByte(fetcher, digest, signal), 1)
+    const ms = await quietly(() => firstByte(fetcher, digest, signal))
     say(`${i === 0 ? 'warm-up' : `large blob ${i} of ${large}`}: first byte after ${ms.result.toFixed(1)} ms`)
     if (i > 0) firstByteMs.push(ms)
   }
   const one: Quiet<Small>[] = []
   const many: Quiet<Small>[] = []
   for (let i = 0; i <= rounds; i++) {
-    const single = await quietly(() => pull(fetcher, smalls.splice(0, blobs), 1), ATTEMPTS)
-    const crowd = await quietly(() => pull(fetcher, smalls.splice(0, blobs), AT_A_TIME), ATTEMPTS)
+    const single = await quietly(() => pull(fetcher, smalls.splice(0, blobs), 1))
+    const crowd = await quietly(() => pull(fetcher, smalls.splice(0, blobs), AT_A_TIME))
     say(
       `${i === 0 ? 'warm-up' : `round ${i} of ${rounds}`}: p50 ${single.result.p50Ms.toFixed(2)} ms, ${crowd.result.perSecond.toFixed(0)} a second`,
     )

@@ -11,7 +11,10 @@ import type { Usage } from './usage.ts'
 
 const ROOT = new URL('../../', import.meta.url)
 const POLL_MS = 20
-const WAIT_MS = 60_000
+const WAIT_MS = 180_000
+const CALM_MS = 2_000
+/** Of one core. */
+const CALM_SHARE = 0.04
 
 export interface DaemonOptions {
   readonly dataDir: string
@@ -130,6 +133,17 @@ export class Daemon implements AsyncDisposable {
       const answer = await fetch(this.blobUrl(digest))
       await answer.arrayBuffer()
       return answer.ok
+    })
+  }
+
+  /** Waits until it has nothing to do any more: what it was given to hold has been announced. */
+  async untilCalm(): Promise<void> {
+    let before = this.usage.cpuSeconds
+    await until('calm', async () => {
+      await delay(CALM_MS)
+      const used = this.usage.cpuSeconds - before
+      before += used
+      return used < CALM_SHARE * (CALM_MS / 1_000)
     })
   }
 

@@ -7,8 +7,8 @@ import { TICKS } from './usage.ts'
 const QUIET_SHARE = 0.06
 const SAMPLE_MS = 700
 /** For all waiting together, so that a run ends. */
-const PATIENCE_MS = 120_000
-const ATTEMPTS = 4
+const PATIENCE_MS = 60_000
+const ATTEMPTS = 2
 
 let patienceMs = PATIENCE_MS
 
