@@ -12,7 +12,7 @@ import { commitOrDoubt } from './verdict.ts'
 import { openWindowWriter } from './window-writer.ts'
 
 /** With holders in sight but nothing landing for so long, a download fails. */
-const STUCK_MS = 30_000
+const STUCK_MS = 15_000
 
 /** A holder whose connection broke gets this long to come back. */
 const REUNION_MS = 3_000

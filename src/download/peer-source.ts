@@ -39,6 +39,8 @@ export class PeerSource {
   readonly #options: PeerSourceOptions
   readonly #words: PieceWords
   readonly #wrong = new Map<string, number>()
+  /** Pieces that are not asked of peers because of this author's word. */
+  readonly #excludedBy = new Map<string, [peerId: string, index: number][]>()
   /** What peers sent that did not match another's word, by piece: judged when the truth is known. */
   readonly #sent = new Map<string, Map<number, Uint8Array>>()
   /** Pieces that a peer, whatever it says, did not or should not give us. */
@@ -113,8 +115,14 @@ export class PeerSource {
     await this.#words.gather(this.#useful(), signal)
   }
 
+  /** Words have lost their worth: what was held against peers because of them is forgotten. */
   unpark(): void {
     this.#parked.clear()
+    for (const [author, against] of this.#excludedBy) {
+      if (!this.#incoming.book.isSuspect(author)) continue
+      for (const [peerId, index] of against) this.#without.get(peerId)?.delete(index)
+      this.#excludedBy.delete(author)
+    }
   }
 
   /** With the truth known: who sent several pieces that were wrong, whatever words there were. */
@@ -128,7 +136,10 @@ export class PeerSource {
     this.#sent.clear()
   }
 
-  #mismatched(peerId: string, index: number, bytes: Uint8Array): void {
+  #mismatched(peerId: string, index: number, bytes: Uint8Array, author: string): void {
+    const against = this.#excludedBy.get(author) ?? []
+    against.push([peerId, index])
+    this.#excludedBy.set(author, against)
     this.#options.log.info(
       { digest: String(this.#incoming.digest), index, peerId, code: 'PIECE_MISMATCH' },
       'a piece does not match what another peer says of it',
@@ -138,14 +149,18 @@ export class PeerSource {
     this.#sent.set(peerId, pieces)
   }
 
-  /** What is missing is offered only by peers that contradict somebody: then that somebody is believed no more. */
+  /** What is missing is offered only by peers that contradict somebody: then that somebody is believed no more. Suspects only grow, so it ends. */
   #rehabilitate(missing: readonly number[]): void {
     const { book } = this.#incoming
     const parked = this.#swarm.neighbours().filter((n) => this.#parked.has(n.peer.id) && this.#fits(n))
     const index = missing.find((i) => parked.some((n) => this.#offers(n, i)))
-    const author = index === undefined ? undefined : book.word(index)?.author
-    if (author === undefined) return
-    book.suspect(author)
+    const word = index === undefined ? undefined : book.word(index)
+    if (index === undefined || word === undefined) return
+    if (book.isSuspect(word.author)) {
+      for (const n of parked) this.#exclude(n.peer.id, index)
+      return
+    }
+    if (!this.#parked.has(word.author)) book.suspect(word.author)
     this.unpark()
     this.#incoming.bell.ring()
   }
@@ -156,6 +171,7 @@ export class PeerSource {
       .map((n) => ({
         peerId: n.peer.id,
         have: n.have as NonNullable<typeof n.have>,
+        without: this.#without.get(n.peer.id),
         roomBytes: n.allowanceBytes - n.outstandingBytes,
         outstandingBytes: n.outstandingBytes,
         load: n.load,
@@ -287,7 +303,7 @@ export class PeerSource {
     this.#swarm.report(peerId, index)
     if (word !== undefined && word.author !== peerId) {
       // it may be the word that is wrong: that is known when the whole is
-      this.#mismatched(peerId, index, bytes)
+      this.#mismatched(peerId, index, bytes, word.author)
       return
     }
     const wrong = (this.#wrong.get(peerId) ?? 0) + 1

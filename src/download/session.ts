@@ -258,7 +258,8 @@ export class Session {
     this.#disproved.add(size)
     if (!filling.mayHaveOtherSize(this.#disproved)) return false
     this.#parts.log.warn({ digest: String(this.digest), size }, 'peers said a wrong size: starting anew')
-    for (const { peer, size: said } of this.#swarm?.neighbours() ?? []) if (said === size) this.#sizeLiars.add(peer.id)
+    for (const { peer, size: said, state } of this.#swarm?.neighbours() ?? [])
+      if (said === size && state === 'complete') this.#sizeLiars.add(peer.id)
     filling.close()
     this.#filling = undefined
     await incoming.drop(Array.from({ length: incoming.geometry.pieces }, (_, index) => index))

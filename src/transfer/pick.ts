@@ -4,6 +4,8 @@ import type { Bitfield } from '../../protocols/bitfield.ts'
 export interface Source {
   readonly peerId: string
   readonly have: Bitfield
+  /** Pieces not to be asked of it, whatever it says. */
+  readonly without?: ReadonlySet<number> | undefined
   /** Bytes that may still be asked of it now. */
   readonly roomBytes: number
   /** Bytes already asked of it and not yet there, for choosing the least loaded. */
@@ -58,7 +60,7 @@ const SAMPLE = 1024
 function* inOrder(want: Want, sources: readonly Source[], random: () => number): Iterable<number> {
   yield* want.urgent
   const urgent = new Set(want.urgent)
-  const partial = sources.filter((s) => !s.have.complete)
+  const partial = sources.filter((s) => !s.have.complete || s.without !== undefined)
   const rest = want.missing.filter((index) => !urgent.has(index))
   if (partial.length === 0) {
     yield* rest
@@ -72,8 +74,12 @@ function* inOrder(want: Want, sources: readonly Source[], random: () => number):
 
 function holders(sources: readonly Source[], index: number): number {
   let count = 0
-  for (const source of sources) if (source.have.has(index)) count++
+  for (const source of sources) if (offers(source, index)) count++
   return count
+}
+
+function offers({ have, without }: Source, index: number): boolean {
+  return have.has(index) && without?.has(index) !== true
 }
 
 function sampleOf(items: readonly number[], count: number, random: () => number): number[] {
@@ -89,7 +95,7 @@ function leastLoaded<T extends { source: Source; outstanding: number; room: numb
   let best: T | undefined
   let ties = 1
   for (const one of open) {
-    if (!one.source.have.has(index) || (one.room <= 0 && one.outstanding > 0)) continue
+    if (!offers(one.source, index) || (one.room <= 0 && one.outstanding > 0)) continue
     const order = best === undefined ? -1 : one.outstanding - best.outstanding || one.source.load - best.source.load
     if (order < 0) {
       best = one

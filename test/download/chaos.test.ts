@@ -7,7 +7,7 @@ import { BLOB_SOURCE, type OriginScript } from './scripted-origin.ts'
 import { lacks, type PeerScript } from './scripted-peer.ts'
 
 const PIECES = 7
-const SEEDS = 16
+const SEEDS = 24
 /** Connections lost during the first second; then the network has calmed down. */
 const MAX_CUTS = 40
 
