@@ -219,7 +219,7 @@ describe('looking up', () => {
       await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
       yield { id: String(digest), addresses: [] }
     }
-    return Object.assign(Object.create(host), { routing: { ...host.routing, find } })
+    return withFind(host, find)
   }
 
   it('ends when the DHT takes too long, with what came until then', async (t) => {
@@ -263,8 +263,20 @@ describe('looking up', () => {
     const find: Routing['find'] = async function* () {
       throw new Error('broken')
     }
-    const broken = Object.assign(Object.create(host), { routing: { ...host.routing, find } })
+    const broken = withFind(host, find)
     const { discovery } = await meadow.join({ host: broken })
     assert.deepEqual(await collect(discovery, blob(1)), [])
   })
 })
+
+/** The host, but for its look-ups. */
+function withFind(host: Host, find: Routing['find']): Host {
+  const routing = { ...host.routing, find }
+  return new Proxy(host, {
+    get(target, key) {
+      if (key === 'routing') return routing
+      const value = Reflect.get(target, key, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
