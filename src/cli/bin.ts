@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=4
+#!/usr/bin/env -S node --max-semi-space-size=2
 /**
  * What a shell runs. The room for young objects is kept small (V8 takes 16 MiB of it three times over): a node moves its bytes in
  * buffers outside that heap, and idles in 20 MiB less.

@@ -32,13 +32,17 @@ export interface DiscoveryOptions {
   readonly log: Log
   readonly clock?: Clock
   readonly random?: Random
+  /** The DHT is asked so long after a holder was named by gossip, if anybody still wants to know. Default 1,000. */
+  readonly knownHolderMs?: number
   /** Milliseconds since the epoch: a restart has a later one. */
   readonly startedAt?: number
 }
 
+const KNOWN_HOLDER_MS = 1_000
+
 /** Discovery by what the host has: gossip in the zone, the DHT across the mesh; either alone suffices. */
 export async function openDiscovery(options: DiscoveryOptions): Promise<Discovery> {
-  return new Mesh({ clock: SYSTEM_CLOCK, random: Math.random, startedAt: Date.now(), ...options })
+  return new Mesh({ clock: SYSTEM_CLOCK, random: Math.random, startedAt: Date.now(), knownHolderMs: KNOWN_HOLDER_MS, ...options })
 }
 
 class Mesh implements Discovery {
@@ -121,12 +125,18 @@ class Mesh implements Discovery {
 
   async *#candidates(digest: Digest, signal: AbortSignal): AsyncGenerator<Candidate, void, undefined> {
     const { routing } = this.#options.host
+    const known = [...this.#known(digest)]
+    if (known.some(({ reason }) => reason === 'holder')) {
+      yield* known.splice(0)
+      // a look-up costs a dozen streams all over the mesh: a holder that is known has its chance first
+      await this.#pause(this.#options.knownHolderMs, signal)
+    }
     const providers = routing && findProviders(digest, { ...this.#options, routing, signal })
     // The DHT is asked before what is known is given: a slow consumer does not delay it.
     const first = providers?.next()
     first?.catch(() => {})
     try {
-      yield* this.#known(digest)
+      yield* known
       for (let next = await first; next?.done === false; next = await providers?.next()) {
         const peer = next.value
         yield { peer, reason: 'holder', source: 'dht', label: this.#view.labelOf(peer.id) }
@@ -134,6 +144,20 @@ class Mesh implements Discovery {
     } finally {
       providers?.return().catch(() => {})
     }
+  }
+
+  /** Ends early when the look-up is over. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    if (ms === 0) return
+    signal.throwIfAborted()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const cancel = this.#options.clock.after(ms, resolve)
+    const onAbort = () => resolve()
+    signal.addEventListener('abort', onAbort, { once: true })
+    await promise
+    signal.removeEventListener('abort', onAbort)
+    cancel()
+    signal.throwIfAborted()
   }
 
   /** What is known without asking: holders by gossip, then members of the zone, the connected ones first. */

@@ -4,7 +4,7 @@
  */
 const BEACONS_PER_SECOND = 50
 const NEWS_PER_SECOND = 50
-const MIN_BEACON_MS = 2_000
+const MIN_BEACON_MS = 5_000
 const MAX_INTERVAL_MS = 60_000
 /** News that is not urgent enough for a message of its own: what comes within this goes together. */
 const MIN_NEWS_MS = 200

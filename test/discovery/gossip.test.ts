@@ -99,7 +99,7 @@ describe('gossip alone', () => {
     assert.deepEqual(await holdersOf(other.discovery, blob(1)), [dead.host.peerId])
     await dead.discovery[Symbol.asyncDispose]()
     await dead.host[Symbol.asyncDispose]()
-    await meadow.clock.advance(11_000)
+    await meadow.clock.advance(26_000)
     assert.deepEqual(other.discovery.members(), [])
     assert.deepEqual(await collect(other.discovery, blob(1)), [])
   })
@@ -140,7 +140,7 @@ describe('gossip alone', () => {
     heard.length = 0
     await meadow.clock.advance(60_000)
     const perSecond = heard.length / 60
-    assert.ok(perSecond > 6 && perSecond < 10, `${perSecond} messages a second`)
+    assert.ok(perSecond > 2.5 && perSecond < 5, `${perSecond} messages a second`)
   })
 
   it('stays within the budget when a zone starts at once and everybody comes to hold the same', async (t) => {

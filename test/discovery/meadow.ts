@@ -58,6 +58,7 @@ export class Meadow {
       heldDigests: () => each(options.held ?? []),
       log: SILENT,
       clock: this.clock,
+      knownHolderMs: 0,
       random: seeded(++this.#made),
       startedAt: options.startedAt ?? 1_000,
     })
