@@ -1,14 +1,14 @@
-import { pieceLength, pieceOffset } from '../../protocols/pieces.ts'
+import { pieceOffset } from '../../protocols/pieces.ts'
 import { codeOf, ShoalError } from '../errors.ts'
 import type { Origin, OriginBody, OriginSource } from '../origin/origin.ts'
 import type { Grant } from '../rendezvous/rendezvous.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import { BodyCursor } from './body-cursor.ts'
 import type { Incoming } from './incoming.ts'
 import type { Introduction } from './introduction.ts'
+import { PieceCutter, SKIP_BYTES } from './piece-cutter.ts'
 
-/** Rather read on and throw away than open a new request, up to this many bytes. */
-const SKIP_BYTES = 1024 * 1024
 /** Failures in a row, without a piece between them, after which an origin is given up. */
 const MAX_FAILURES = 6
 const FIRST_PAUSE_MS = 100
@@ -268,122 +268,8 @@ export class Importer {
   }
 }
 
-/** A body being read chunk by chunk, over as many grants as it serves. */
-class BodyCursor {
-  readonly body: OriginBody
-  readonly #chunks: AsyncIterator<Uint8Array>
-  #chunk: Uint8Array | undefined
-  #at: number
-
-  constructor(body: OriginBody) {
-    this.body = body
-    this.#chunks = body.body[Symbol.asyncIterator]()
-    this.#at = body.start
-  }
-
-  /** Where in the blob the present chunk begins. */
-  get at(): number {
-    return this.#at
-  }
-
-  /** The present chunk, or the next one; `undefined` at the end. */
-  async chunk(): Promise<Uint8Array | undefined> {
-    if (this.#chunk === undefined) this.#chunk = (await this.#chunks.next()).value as Uint8Array | undefined
-    return this.#chunk
-  }
-
-  /** The present chunk is used up. */
-  advance(): void {
-    this.#at += this.#chunk?.length ?? 0
-    this.#chunk = undefined
-  }
-
-  close(): void {
-    this.body.cancel()
-    void this.#chunks.return?.().catch(() => {})
-  }
-}
-
 /** How long the origin asked to be left alone. */
 export function retryAfterMs(error: unknown): number | undefined {
   const said = error instanceof ShoalError ? error.detail?.retryAfterMs : undefined
   return typeof said === 'number' ? said : undefined
-}
-
-/** Collects the bytes of a grant into whole pieces. */
-class PieceCutter {
-  readonly #incoming: Incoming
-  /** What is granted may shrink as it goes. */
-  readonly #grant: Grant
-  readonly #orphaned: (index: number) => boolean
-  readonly #signal: AbortSignal
-  #index: number
-  #piece: { bytes: Uint8Array; release(): void } | undefined
-  #attempt: ReturnType<Incoming['begin']> | undefined
-  #filled = 0
-
-  constructor(incoming: Incoming, grant: Grant, orphaned: (index: number) => boolean, signal: AbortSignal) {
-    this.#incoming = incoming
-    this.#index = grant.first
-    this.#grant = grant
-    this.#orphaned = orphaned
-    this.#signal = signal
-  }
-
-  get #last(): number {
-    return Math.min(this.#grant.last, this.#incoming.geometry.pieces - 1)
-  }
-
-  get done(): boolean {
-    return this.#index > this.#last
-  }
-
-  /** @returns whether the run is over: complete, or what follows is not worth reading up to */
-  async take(at: number, chunk: Uint8Array, progress: (index: number) => void): Promise<boolean> {
-    const { geometry } = this.#incoming
-    let offset = 0
-    while (!this.done) {
-      const position = pieceOffset(geometry, this.#index) + this.#filled
-      if (at + chunk.length <= position) return false
-      offset = position - at
-      if (this.#piece === undefined && !(await this.#next(progress))) return true
-      if (pieceOffset(geometry, this.#index) + this.#filled !== position) continue
-      const { bytes } = this.#piece as { bytes: Uint8Array }
-      const part = chunk.subarray(offset, offset + bytes.length - this.#filled)
-      bytes.set(part, this.#filled)
-      this.#filled += part.length
-      if (this.#attempt !== undefined) this.#attempt.progressedAt = performance.now()
-      if (this.#filled === bytes.length) await this.#put(progress)
-    }
-    return true
-  }
-
-  close(): void {
-    this.#piece?.release()
-    this.#piece = undefined
-    if (this.#attempt !== undefined) this.#incoming.end(this.#index, this.#attempt)
-    this.#attempt = undefined
-  }
-
-  /** Moves on to the next piece of the run that is still needed. @returns false when it is too far to read up to */
-  async #next(progress: (index: number) => void): Promise<boolean> {
-    const { geometry } = this.#incoming
-    const from = this.#index
-    while (this.#index <= this.#last && !this.#orphaned(this.#index)) progress(this.#index++)
-    if (this.done || (this.#index - from) * geometry.pieceBytes > SKIP_BYTES) return false
-    this.#attempt = this.#incoming.begin(this.#index, 'origin')
-    this.#piece = await this.#incoming.writer.buffer(pieceLength(geometry, this.#index), { signal: this.#signal })
-    return true
-  }
-
-  async #put(progress: (index: number) => void): Promise<void> {
-    const index = this.#index
-    const piece = this.#piece as { bytes: Uint8Array }
-    const attempt = this.#attempt as ReturnType<Incoming['begin']>
-    await this.#incoming.put(index, piece.bytes, undefined, attempt)
-    this.close()
-    this.#index++
-    this.#filled = 0
-    progress(index)
-  }
 }
