@@ -98,7 +98,9 @@ for (const [what, misbehaviour] of Object.entries(VANDALS)) {
     const { daemon, bytes, digest, url } = await start(t)
     const vandal = await joinAsVandal(t, daemon, { digest, size: bytes.length, ...misbehaviour(bytes.length) })
     await pull(url, String(digest))
-    const line = lines(daemon).find(({ peerId, level }) => peerId === vandal.peerId && Number(level) >= 40)
+    const found = () => lines(daemon).find(({ peerId, level }) => peerId === vandal.peerId && Number(level) >= 40)
+    await until('the log says so', () => found() !== undefined)
+    const line = found()
     assert.match(String(line?.code), /^MESSAGE_(MALFORMED|TOO_LARGE)$/, daemon.log.join('\n'))
   })
 }

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test'
 import { digestOf } from '../../protocols/digest.ts'
 import { type DaemonProcess, startDaemon } from '../helpers/daemon.ts'
 import { tmp } from '../helpers/tmp.ts'
+import { until } from '../helpers/until.ts'
 
 /** Below every deadline that could end it otherwise. */
 const AT_ONCE_MS = 4_000
@@ -21,10 +22,7 @@ test('two mirrors that are each other upstream notice it', async (t) => {
   const [one, other] = (await freePorts(2)) as [number, number]
   const [a, b] = await Promise.all([mirrorOf(t, join(dir, 'a'), one, other), mirrorOf(t, join(dir, 'b'), other, one)])
   await refusesAll(a)
-  assert.ok(
-    a.log.some((line) => line.includes('leads back to this mirror')),
-    a.log.join('\n'),
-  )
+  await until('the log says so', () => a.log.some((line) => line.includes('leads back to this mirror')))
   await refusesAll(b)
 })
 
