@@ -45,9 +45,8 @@ async function banned(daemon: DaemonProcess, peerId: string): Promise<string> {
     reason = peer?.ban?.reason
     return reason !== undefined && peer?.connected === false
   })
-  assert.ok(
+  await until('and the log says so', () =>
     lines(daemon).some((line) => line.msg === 'peer banned' && line.peerId === peerId && line.reason === reason),
-    'and the log says so',
   )
   return reason as string
 }
