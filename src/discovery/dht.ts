@@ -1,7 +1,7 @@
 import { cidOf, type Digest } from '../../protocols/digest.ts'
+import type { Clock } from '../clock.ts'
 import type { Host, Routing } from '../net/host.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Clock } from './clock.ts'
 import type { Sink } from './held-sweep.ts'
 import { jittered, type Random } from './pace.ts'
 import { Waiters } from './waiters.ts'

@@ -1,6 +1,6 @@
+import type { Clock } from '../clock.ts'
 import type { Host, PeerRef } from '../net/host.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Clock } from './clock.ts'
 import { jittered, type Random } from './pace.ts'
 
 /** In a zone up to this size everybody is connected to everybody. */

@@ -1,7 +1,7 @@
 import { cidOf, type Digest } from '../../protocols/digest.ts'
+import type { Clock } from '../clock.ts'
 import type { Host, PeerRef, Routing } from '../net/host.ts'
 import type { Log } from '../telemetry/log.ts'
-import type { Clock } from './clock.ts'
 
 /** A hint that comes later is of no use. */
 const TIMEOUT_MS = 15_000

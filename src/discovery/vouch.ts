@@ -8,11 +8,11 @@ import {
   type TagQuestion,
 } from '../../protocols/tag/codec.ts'
 import { MAX_TAG_MESSAGE_BYTES } from '../../protocols/tag/limits.ts'
+import { type Clock, SYSTEM_CLOCK } from '../clock.ts'
 import { ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
 import type { Host, PeerRef } from '../net/host.ts'
 import type { Log } from '../telemetry/log.ts'
-import { type Clock, SYSTEM_CLOCK } from './clock.ts'
 import { PeerLimits } from './peer-limits.ts'
 import { readOnlyFrame, writeOnlyFrame } from './vouch-exchange.ts'
 

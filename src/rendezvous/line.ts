@@ -6,9 +6,9 @@ import {
   type RendezvousMessage,
 } from '../../protocols/rendezvous/codec.ts'
 import { MAX_RENDEZVOUS_MESSAGE_BYTES } from '../../protocols/rendezvous/limits.ts'
+import type { Clock } from '../clock.ts'
 import { ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
-import type { Clock } from './clock.ts'
 import type { Office, Visitor } from './office.ts'
 import { Wire } from './wire.ts'
 

@@ -1,8 +1,8 @@
 import type { Digest } from '../../protocols/digest.ts'
 import type { CounterMessage, MemberMessage, SwarmPeer } from '../../protocols/rendezvous/codec.ts'
 import { MAX_WAIT_MS } from '../../protocols/rendezvous/limits.ts'
+import type { Clock } from '../clock.ts'
 import type { BlobLeases } from './blob-leases.ts'
-import type { Clock } from './clock.ts'
 import { LeaseTable, TABLE_BOUNDS, type TableBounds } from './lease-table.ts'
 import { draw, Roster } from './roster.ts'
 

@@ -1,6 +1,6 @@
 import type { Digest } from '../../protocols/digest.ts'
+import type { Clock } from '../clock.ts'
 import type { PeerRef } from '../net/host.ts'
-import type { Clock } from './clock.ts'
 import { firstTwo } from './order.ts'
 
 /** A zone's view changes slowly; weighing all of a large one costs a millisecond. */

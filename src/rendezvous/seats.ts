@@ -1,7 +1,7 @@
 import type { Digest } from '../../protocols/digest.ts'
 import type { CounterMessage, MemberMessage } from '../../protocols/rendezvous/codec.ts'
+import type { Clock } from '../clock.ts'
 import { ShoalError } from '../errors.ts'
-import type { Clock } from './clock.ts'
 import type { Line } from './line.ts'
 import { firstInOrder } from './order.ts'
 

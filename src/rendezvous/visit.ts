@@ -1,10 +1,10 @@
 import type { Digest } from '../../protocols/digest.ts'
 import { isMemberMessage, type RendezvousMessage } from '../../protocols/rendezvous/codec.ts'
 import { MAX_MEMBER_MESSAGE_BYTES, MAX_WAIT_MS } from '../../protocols/rendezvous/limits.ts'
+import type { Clock } from '../clock.ts'
 import { ShoalError } from '../errors.ts'
+import { Allowance } from '../net/allowance.ts'
 import type { Channel } from '../net/channel.ts'
-import { Allowance } from './allowance.ts'
-import type { Clock } from './clock.ts'
 import type { Office, Visitor } from './office.ts'
 import { Wire } from './wire.ts'
 

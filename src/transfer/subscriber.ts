@@ -4,8 +4,8 @@ import { createFrameDecoder, encodeFrame } from '../../protocols/frame.ts'
 import { decodeSwarmMessage, encodeSwarmMessage, type SwarmMessage } from '../../protocols/swarm/codec.ts'
 import { MAX_SWARM_MESSAGE_BYTES } from '../../protocols/swarm/limits.ts'
 import { ShoalError } from '../errors.ts'
+import { Allowance } from '../net/allowance.ts'
 import type { Channel } from '../net/channel.ts'
-import { Allowance } from './allowance.ts'
 import { maxClaims } from './claims.ts'
 import { Outbox } from './outbox.ts'
 import type { StateFrame, SubscriptionParts } from './subscriptions.ts'
@@ -41,7 +41,7 @@ export class Subscriber {
     this.#channel = channel
     this.#parts = parts
     this.#outbox = new Outbox(channel, parts.now)
-    this.#rechecks = new Allowance(parts.limits.recheckBurst, parts.limits.recheckEveryMs, parts.now())
+    this.#rechecks = new Allowance({ burst: parts.limits.recheckBurst, everyMs: parts.limits.recheckEveryMs }, parts.now())
   }
 
   get peerId(): string {

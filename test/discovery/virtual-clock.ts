@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Clock } from '../../src/discovery/clock.ts'
+import type { Clock } from '../../src/clock.ts'
 
 interface Timer {
   readonly at: number

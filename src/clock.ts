@@ -1,4 +1,4 @@
-/** Time as the parts of discovery see it, so that a test can be the one that passes it. */
+/** Time as decisions see it, so that a test can be the one that passes it. */
 export interface Clock {
   /** Monotonic, milliseconds. */
   now(): number
