@@ -12,7 +12,9 @@ const MiB = 1024 * 1024
 const HOSTS = 8
 const skip = dockerRegistryMissing()
 
-test('a cold crowd that pulls at the same moment completes, and costs the registry less than a copy for each', { skip }, async (t) => {
+test('a cold crowd that pulls at the same moment completes, and costs the registry less than a copy for each', {
+  skip,
+}, async (t) => {
   const dir = await tmp(t)
   const image = createImage({ seed: 'crowd', layerBytes: [24 * MiB, 3 * MiB, 100_000, 100_000, 100_000] })
   await using registry = await startDockerRegistry({ dir: join(dir, 'registry') })
