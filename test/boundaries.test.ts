@@ -18,7 +18,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ['protocols'],
 ]
 /** May be imported by all of src. */
-const EVERYWHERE = new Set(['clock', 'telemetry', 'errors', 'version', 'config', 'config-values'])
+const EVERYWHERE = new Set(['clock', 'sample', 'telemetry', 'errors', 'version', 'config', 'config-values'])
 /** Files of src/ itself, by the part they belong to. */
 const ROOT_FILES: Readonly<Record<string, string>> = {
   'index.ts': 'node',
@@ -33,6 +33,7 @@ const ROOT_FILES: Readonly<Record<string, string>> = {
   'config-values.ts': 'config-values',
   'version.ts': 'version',
   'clock.ts': 'clock',
+  'sample.ts': 'sample',
 }
 
 const ROOT = resolve(import.meta.dirname, '..')

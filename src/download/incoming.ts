@@ -11,7 +11,6 @@ export interface Attempt {
   /** A peer id, or `origin`. */
   readonly from: string
   /** Monotonic milliseconds. */
-  readonly startedAt: number
   progressedAt: number
   readonly abort: AbortController
 }
@@ -27,8 +26,6 @@ export class Incoming {
   readonly attempts = new Map<number, Attempt[]>()
   /** Pieces that this node itself imported: it is their author. */
   readonly imported = new Set<number>()
-  /** Where each piece brought in by this download came from. */
-  readonly cameFrom = new Map<number, string>()
   /** Pieces that some reader has been shown. */
   readonly #shown = new Set<number>()
   /** Pieces that were doubted, with the hash they had. */
@@ -91,7 +88,7 @@ export class Incoming {
 
   begin(index: number, from: string): Attempt {
     const now = performance.now()
-    const attempt = { from, startedAt: now, progressedAt: now, abort: new AbortController() }
+    const attempt = { from, progressedAt: now, abort: new AbortController() }
     const others = this.attempts.get(index)
     if (others === undefined) this.attempts.set(index, [attempt])
     else others.push(attempt)
@@ -131,7 +128,6 @@ export class Incoming {
       this.fromOriginBytes += bytes.length
       this.imported.add(index)
     } else this.fromPeersBytes += bytes.length
-    this.cameFrom.set(index, attempt.from)
     this.#metrics.downloaded(source, bytes.length)
     this.progressedAt = performance.now()
     this.#onPiece(index)

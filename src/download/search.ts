@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Digest } from '../../protocols/digest.ts'
 import type { Candidate } from '../discovery/discovery.ts'
 import { rank } from '../rank/rank.ts'
+import { sample } from '../sample.ts'
 import type { Swarm } from '../transfer/transfer.ts'
 import type { Bell } from './bell.ts'
 import type { Introduction } from './introduction.ts'
@@ -74,7 +75,7 @@ export class Search {
     await nextTurn()
     if (this.holders.size > 0 || signal.aborted) return
     this.#introduction.join()
-    for (const peer of sampleOf(this.#parts.connected(), MAX_CONNECTED, this.#parts.random)) {
+    for (const peer of sample(this.#parts.connected(), MAX_CONNECTED, this.#parts.random)) {
       if (!this.#parts.bans.has(peer.id)) this.#swarm.add(peer)
     }
     this.#bell.ring()
@@ -86,12 +87,4 @@ export class Search {
     for (const { peer } of rank(candidates, this.#parts.label)) this.#swarm.add(peer)
     this.#bell.ring()
   }
-}
-
-function sampleOf<T>(items: readonly T[], count: number, random: () => number): T[] {
-  return items
-    .map((item) => ({ item, at: random() }))
-    .sort((a, b) => a.at - b.at)
-    .slice(0, count)
-    .map(({ item }) => item)
 }

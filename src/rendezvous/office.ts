@@ -2,9 +2,10 @@ import type { Digest } from '../../protocols/digest.ts'
 import type { CounterMessage, MemberMessage, SwarmPeer } from '../../protocols/rendezvous/codec.ts'
 import { MAX_WAIT_MS } from '../../protocols/rendezvous/limits.ts'
 import type { Clock } from '../clock.ts'
+import { sample } from '../sample.ts'
 import type { BlobLeases } from './blob-leases.ts'
 import { LeaseTable, TABLE_BOUNDS, type TableBounds } from './lease-table.ts'
-import { draw, Roster } from './roster.ts'
+import { Roster } from './roster.ts'
 
 /** Newcomers are told of together. */
 const SPREAD_MS = 25
@@ -194,7 +195,7 @@ export class Office {
     const desk = this.#desks.get(digest.toString())
     const blob = this.#table.get(digest)
     if (desk === undefined || blob === undefined) return
-    const called = how === 'all' ? [...desk.waiting] : draw([...desk.waiting], MAX_CALLED, this.#options.random)
+    const called = how === 'all' ? [...desk.waiting] : sample([...desk.waiting], MAX_CALLED, this.#options.random)
     for (const id of called) {
       desk.waiting.delete(id)
       const visitor = desk.attendants.get(id)?.visitor

@@ -1,4 +1,5 @@
 import { MAX_MEMBERS } from '../../protocols/rendezvous/limits.ts'
+import { sample } from '../sample.ts'
 
 /** Of those who hold something, and of the newest, so many are always named. */
 const SURE = 8
@@ -47,7 +48,7 @@ export class Roster {
 
   #choose(holders: ReadonlySet<string>, random: () => number): string[] {
     const present = (id: string) => this.#entries.has(id)
-    const chosen = new Set([...draw([...holders].filter(present), SURE, random), ...this.#newest.filter(present)])
+    const chosen = new Set([...sample([...holders].filter(present), SURE, random), ...this.#newest.filter(present)])
     while (chosen.size < MAX_MEMBERS) chosen.add(this.#list[Math.floor(random() * this.#list.length)] as string)
     return [...chosen]
   }
@@ -61,23 +62,10 @@ export class Roster {
     for (const [id, entry] of this.#entries) {
       if (entry.told >= MAX_MEMBERS) continue
       const later = newcomers.filter((one) => (this.#entries.get(one)?.sequence ?? 0) > entry.sequence)
-      const told = draw(later, MAX_MEMBERS - entry.told, random)
+      const told = sample(later, MAX_MEMBERS - entry.told, random)
       entry.told += told.length
       if (told.length > 0) news.set(id, told)
     }
     return news
   }
-}
-
-/** So many of them, drawn by lot. */
-export function draw<T>(from: readonly T[], count: number, random: () => number): T[] {
-  const rest = [...from]
-  const drawn = Math.min(count, rest.length)
-  for (let i = 0; i < drawn; i++) {
-    const j = i + Math.floor(random() * (rest.length - i))
-    const one = rest[j] as T
-    rest[j] = rest[i] as T
-    rest[i] = one
-  }
-  return rest.slice(0, drawn)
 }

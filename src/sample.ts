@@ -1,7 +1,5 @@
-import type { Random } from './pace.ts'
-
 /** Up to `count` of the items, in random order (the first steps of a Fisher-Yates shuffle). */
-export function sample<T>(items: readonly T[], count: number, random: Random): T[] {
+export function sample<T>(items: readonly T[], count: number, random: () => number): T[] {
   const pool = [...items]
   const taken = Math.min(count, pool.length)
   for (let i = 0; i < taken; i++) {
