@@ -31,7 +31,7 @@ export class Incoming {
   /** Pieces that were doubted, with the hash they had. */
   readonly #revised = new Map<number, Uint8Array>()
   readonly #metrics: Metrics
-  readonly #onPiece: (index: number) => void
+  readonly #onPiece: (index: number, from: string) => void
   /** Pieces being verified and written. */
   readonly #landing = new Set<number>()
   writer: BlobWriter
@@ -42,8 +42,14 @@ export class Incoming {
   /** Monotonic milliseconds of the last piece that landed. */
   progressedAt: number
 
-  /** @param onPiece told of each piece that has come to be held */
-  constructor(digest: Digest, writer: BlobWriter, bell: Bell, metrics: Metrics, onPiece: (index: number) => void) {
+  /** @param onPiece told of each piece that has come to be held, and who gave it: a peer id, or `origin` */
+  constructor(
+    digest: Digest,
+    writer: BlobWriter,
+    bell: Bell,
+    metrics: Metrics,
+    onPiece: (index: number, from: string) => void,
+  ) {
     this.digest = digest
     this.writer = writer
     this.geometry = writer.geometry
@@ -130,7 +136,7 @@ export class Incoming {
     } else this.fromPeersBytes += bytes.length
     this.#metrics.downloaded(source, bytes.length)
     this.progressedAt = performance.now()
-    this.#onPiece(index)
+    this.#onPiece(index, attempt.from)
     for (const other of this.attempts.get(index) ?? []) if (other !== attempt) other.abort.abort()
     this.bell.ring()
     return hash

@@ -276,7 +276,10 @@ export class Session {
     const found = await findSize({ digest: this.digest, swarm, parts, sources, search, introduction, disproved, bell, signal })
     this.#peersSaidSize = found.peersSaySo
     if (found.meta !== undefined) this.#meta = { ...found.meta, ...withoutUndefined(this.#meta) }
-    const incoming = new Incoming(this.digest, found.writer, this.#bell, parts.metrics, (index) => swarm.have([index]))
+    const incoming = new Incoming(this.digest, found.writer, this.#bell, parts.metrics, (index, from) => {
+      swarm.have([index])
+      parts.log.trace({ digest: String(this.digest), index, from }, 'piece held')
+    })
     const filling = new Filling({
       incoming,
       swarm,
