@@ -7,39 +7,46 @@ export interface Word {
   readonly hash: Uint8Array
 }
 
-/** Bounds what neighbours can make us keep: authors heard per blob. */
-const MAX_AUTHORS = 64
+/** Bounds what neighbours can make us keep: words about one piece … */
+const MAX_WORDS = 16
+/** … and hashes in all claims that are kept, for each piece of the blob. */
+const MAX_HASHES_PER_PIECE = 64
+/** More than there can be words that agree. */
+const VERIFIED_THE_WHOLE = MAX_WORDS + 1
+
+interface Entry extends Word {
+  claim: Claim
+}
 
 /**
  * Everything that signed claims say about one blob's pieces. A claim is only as good as its author, so the book keeps
  * who said what, prefers those who verified the whole, and can be told whom to believe no more. Pure state.
  */
 export class ClaimBook {
-  readonly #claims: Claim[] = []
+  readonly #byPiece = new Map<number, Entry[]>()
   readonly #authors = new Set<string>()
   readonly #suspects = new Set<string>()
+  #hashesLeft: number
+
+  /** @param pieces how many the blob has */
+  constructor(pieces = 1) {
+    this.#hashesLeft = MAX_HASHES_PER_PIECE * Math.max(pieces, MAX_WORDS)
+  }
 
   /** @returns whether it was news. Claims must have been verified and be about this blob and size. */
   add(claim: Claim): boolean {
-    if (!this.#authors.has(claim.author) && this.#authors.size >= MAX_AUTHORS) return false
-    const known = this.#claims.some(
-      (c) =>
-        c.author === claim.author && c.kind === claim.kind && c.first <= claim.first && end(c) >= end(claim) && agree(c, claim),
-    )
-    if (known) return false
+    if (claim.hashes.length > this.#hashesLeft) return false
+    let news = false
+    for (const [i, hash] of claim.hashes.entries()) if (this.#note(claim, claim.first + i, hash)) news = true
+    if (!news) return false
+    this.#hashesLeft -= claim.hashes.length
     this.#authors.add(claim.author)
-    for (let i = this.#claims.length - 1; i >= 0; i--) {
-      const old = this.#claims[i] as Claim
-      const covered = old.author === claim.author && old.kind === claim.kind && claim.first <= old.first && end(claim) >= end(old)
-      if (covered && agree(old, claim)) this.#claims.splice(i, 1)
-    }
-    this.#claims.push(claim)
     return true
   }
 
   /** The hash to verify a piece against: of the authors most worth believing, or `undefined` when nobody says. */
   word(index: number): Word | undefined {
-    const words = [...this.words(index)]
+    const words = this.words(index)
     let best: Word | undefined
     let bestWeight = -1
     for (const word of words) {
@@ -50,19 +57,19 @@ export class ClaimBook {
   }
 
   /** All that is said about a piece. */
-  *words(index: number): Iterable<Word> {
-    for (const claim of this.#claims) {
-      const hash = claim.hashes[index - claim.first]
-      if (hash !== undefined) yield { author: claim.author, kind: claim.kind, hash }
-    }
+  words(index: number): readonly Word[] {
+    return this.#byPiece.get(index) ?? []
   }
 
   /** Claims that say something about these pieces, whole: one author's, or those of all who are not suspect. */
   about(first: number, count: number, author?: string): readonly Claim[] {
-    return this.#claims.filter(
-      (c) =>
-        c.first < first + count && end(c) > first && (author === undefined ? !this.#suspects.has(c.author) : c.author === author),
-    )
+    const claims = new Set<Claim>()
+    for (let index = first; index < first + count; index++) {
+      for (const { claim } of this.#byPiece.get(index) ?? []) {
+        if (author === undefined ? !this.#suspects.has(claim.author) : claim.author === author) claims.add(claim)
+      }
+    }
+    return [...claims]
   }
 
   authors(): ReadonlySet<string> {
@@ -80,32 +87,36 @@ export class ClaimBook {
 
   /** The claims of authors who said something else than the truth: the evidence against them. */
   contradicting(truth: (index: number) => Uint8Array | undefined): readonly Claim[] {
-    return this.#claims.filter((claim) =>
-      claim.hashes.some((hash, i) => {
-        const right = truth(claim.first + i)
-        return right !== undefined && !same(hash, right)
-      }),
-    )
+    const claims = new Set<Claim>()
+    for (const [index, entries] of this.#byPiece) {
+      const right = truth(index)
+      if (right !== undefined) for (const { claim, hash } of entries) if (!same(hash, right)) claims.add(claim)
+    }
+    return [...claims]
+  }
+
+  /** @returns whether nobody of this name had said that of the piece before, and there was room for it */
+  #note(claim: Claim, index: number, hash: Uint8Array): boolean {
+    const entries = this.#byPiece.get(index)
+    const { author, kind } = claim
+    if (entries === undefined) {
+      this.#byPiece.set(index, [{ author, kind, hash, claim }])
+      return true
+    }
+    const known = entries.find((e) => e.author === author && e.kind === kind && same(e.hash, hash))
+    // a growing run takes the place of the shorter ones
+    if (known !== undefined && known.claim.hashes.length < claim.hashes.length) known.claim = claim
+    if (known !== undefined || entries.length >= MAX_WORDS) return false
+    entries.push({ author, kind, hash, claim })
+    return true
   }
 
   /** Suspects last; who verified the whole before an importer; what several say before what one says. */
   #weight(word: Word, words: readonly Word[]): number {
     if (this.#suspects.has(word.author)) return 0
     const agreeing = words.filter((other) => !this.#suspects.has(other.author) && same(other.hash, word.hash))
-    return 1 + agreeing.length + (word.kind === 'complete' ? MAX_AUTHORS : 0)
+    return agreeing.length + (word.kind === 'complete' ? VERIFIED_THE_WHOLE : 1)
   }
-}
-
-function end(claim: Claim): number {
-  return claim.first + claim.hashes.length
-}
-
-/** Whether two claims say the same where they overlap. */
-function agree(a: Claim, b: Claim): boolean {
-  for (let i = Math.max(a.first, b.first); i < Math.min(end(a), end(b)); i++) {
-    if (!same(a.hashes[i - a.first] as Uint8Array, b.hashes[i - b.first] as Uint8Array)) return false
-  }
-  return true
 }
 
 export function same(a: Uint8Array, b: Uint8Array): boolean {

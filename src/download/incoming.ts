@@ -19,7 +19,7 @@ export interface Attempt {
 export class Incoming {
   readonly digest: Digest
   readonly geometry: Geometry
-  readonly book = new ClaimBook()
+  readonly book: ClaimBook
   readonly demand: Demand
   readonly bell: Bell
   /** Attempts under way, by piece. */
@@ -43,17 +43,12 @@ export class Incoming {
   progressedAt: number
 
   /** @param onPiece told of each piece that has come to be held, and who gave it: a peer id, or `origin` */
-  constructor(
-    digest: Digest,
-    writer: BlobWriter,
-    bell: Bell,
-    metrics: Metrics,
-    onPiece: (index: number, from: string) => void,
-  ) {
+  constructor(digest: Digest, writer: BlobWriter, bell: Bell, metrics: Metrics, onPiece: (index: number, from: string) => void) {
     this.digest = digest
     this.writer = writer
     this.geometry = writer.geometry
     this.demand = new Demand(writer.geometry.pieces)
+    this.book = new ClaimBook(writer.geometry.pieces)
     this.bell = bell
     this.#metrics = metrics
     this.#onPiece = onPiece

@@ -5,7 +5,7 @@ import type { Host } from '../net/host.ts'
 import type { Store, StoredBlob } from '../store/store.ts'
 import { signClaim } from '../transfer/claims.ts'
 import type { Holding, Library } from '../transfer/transfer.ts'
-import type { ClaimBook } from './claim-book.ts'
+import { type ClaimBook, same } from './claim-book.ts'
 import type { Incoming } from './incoming.ts'
 
 export interface LibraryOptions {
@@ -48,27 +48,41 @@ function createHolding(blob: StoredBlob, incoming: Incoming | undefined, signed:
     claims: async (first, count) => {
       if (blob.complete) return [await signed.complete(blob, first)]
       if (incoming === undefined) return []
-      return [...(await signed.imports(blob, incoming.imported, first, count)), ...relayed(incoming.book, first, count)]
+      const own = await signed.imports(blob, incoming.imported, first, count)
+      return [...own, ...relayed(incoming.book, first, count, own)]
     },
     recheck: (index) => blob.recheck(index),
     close: async () => blob[Symbol.asyncDispose](),
   }
 }
 
-/** What others signed, for those that can't reach them: a bounded page of it. */
-function relayed(book: ClaimBook, first: number, count: number): readonly Claim[] {
+/** What others signed and this node goes by, for pieces that it has no statement of its own about: as little as says it all. */
+function relayed(book: ClaimBook, first: number, count: number, own: readonly Claim[]): readonly Claim[] {
+  const said = new Set(own.flatMap((claim) => claim.hashes.map((_, i) => claim.first + i)))
   const page: Claim[] = []
   let hashes = 0
-  for (const claim of book.about(first, count)) {
+  for (const claim of book.about(first, count).toSorted((a, b) => a.hashes.length - b.hashes.length)) {
+    if (hashes + claim.hashes.length > 2 * MAX_CLAIM_HASHES) break
+    if (!saysMore(claim, book, said, first, count)) continue
     hashes += claim.hashes.length
-    if (hashes > 2 * MAX_CLAIM_HASHES || page.length >= MAX_CLAIM_HASHES) break
+    for (let i = 0; i < claim.hashes.length; i++) said.add(claim.first + i)
     page.push(claim)
   }
   return page
 }
 
-/** Pages of complete claims kept, so that a crowd asking for the same costs one signature. */
-const MAX_PAGES = 256
+/** Whether the claim is what this node goes by for a piece of the page that nothing has been said of. */
+function saysMore(claim: Claim, book: ClaimBook, said: ReadonlySet<number>, first: number, count: number): boolean {
+  return claim.hashes.some((hash, i) => {
+    const index = claim.first + i
+    if (said.has(index) || index < first || index >= first + count) return false
+    const word = book.word(index)
+    return word !== undefined && same(word.hash, hash)
+  })
+}
+
+/** Signed pages and runs kept, so that a crowd asking for the same costs one signature. */
+const MAX_PAGES = 1_024
 
 /** Signs this node's own statements, a page of pieces at a time. */
 class SignedPages {
@@ -82,14 +96,7 @@ class SignedPages {
   /** That we verified the whole: the page of pieces around `index`. */
   complete(blob: StoredBlob, index: number): Promise<Claim> {
     const first = index - (index % MAX_CLAIM_HASHES)
-    const key = `${blob.digest} ${first}`
-    const kept = this.#pages.get(key)
-    if (kept !== undefined) return kept
-    const page = this.#sign(blob, first)
-    this.#pages.set(key, page)
-    page.catch(() => this.#pages.delete(key))
-    if (this.#pages.size > MAX_PAGES) this.#pages.delete(this.#pages.keys().next().value as string)
-    return page
+    return this.#once(`complete ${blob.digest} ${first}`, () => this.#sign(blob, first))
   }
 
   /** That we imported these pieces ourselves: one claim for each contiguous run. */
@@ -102,19 +109,29 @@ class SignedPages {
       if (hash !== undefined) run.push(hash)
       if (run.length > 0 && (hash === undefined || run.length === MAX_CLAIM_HASHES)) {
         const start = first + i + (hash === undefined ? 0 : 1) - run.length
-        claims.push(
-          await signClaim(this.#host, {
-            kind: 'import',
-            digest: blob.digest,
-            size: blob.geometry.size,
-            first: start,
-            hashes: run,
-          }),
-        )
+        claims.push(await this.#signImport(blob, start, run))
         run = []
       }
     }
     return claims
+  }
+
+  /** A piece may have been brought in anew with other bytes: what is kept is told apart by the hashes. */
+  #signImport({ digest, geometry: { size } }: StoredBlob, first: number, hashes: readonly Uint8Array[]): Promise<Claim> {
+    const said = hashes.map((hash) => Buffer.from(hash).toString('base64')).join()
+    return this.#once(`import ${digest} ${first} ${said}`, () =>
+      signClaim(this.#host, { kind: 'import', digest, size, first, hashes }),
+    )
+  }
+
+  #once(key: string, sign: () => Promise<Claim>): Promise<Claim> {
+    const kept = this.#pages.get(key)
+    if (kept !== undefined) return kept
+    const page = sign()
+    this.#pages.set(key, page)
+    page.catch(() => this.#pages.delete(key))
+    if (this.#pages.size > MAX_PAGES) this.#pages.delete(this.#pages.keys().next().value as string)
+    return page
   }
 
   async #sign(blob: StoredBlob, first: number): Promise<Claim> {

@@ -25,7 +25,7 @@ function contradicted(book: ClaimBook, accepted: readonly (Uint8Array | undefine
   const doubted: number[] = []
   const vouchers = new Set<string>()
   accepted.forEach((hash, index) => {
-    const words = [...book.words(index)].filter((word) => !book.isSuspect(word.author))
+    const words = book.words(index).filter((word) => !book.isSuspect(word.author))
     const others = words.filter((word) => hash !== undefined && !same(word.hash, hash))
     if (others.length === 0) return
     doubted.push(index)
