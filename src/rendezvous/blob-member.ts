@@ -18,6 +18,8 @@ export interface MemberOptions {
   readonly self: PeerRef
   readonly members: () => readonly PeerRef[]
   readonly isConnected: (peerId: string) => boolean
+  /** Whether there is a way to it that did not fail a short while ago. */
+  readonly isReachable: (peerId: string) => boolean
   /** The way to a peer that is known or whose addresses came along. */
   readonly lineTo: (peerId: string, addresses?: readonly string[]) => Line | undefined
   readonly onClose: (member: BlobMember) => void
@@ -62,11 +64,12 @@ export class BlobMember implements Membership {
     this.#size = size
     this.#knowsSize = size !== undefined
     this.#options = options
-    const { clock, self, members, isConnected, lineTo } = options
+    const { clock, self, members, isConnected, isReachable, lineTo } = options
     this.#seats = new Seats({
       digest,
       clock,
       candidates: () => [self.id, ...members().map(({ id }) => id)],
+      isReachable,
       lineTo,
       registration: (insist) => ({ type: 'register', digest, size: this.#size ?? 0, insist, addresses: self.addresses }),
       answerMs: (peerId) => answerMs(peerId === self.id || isConnected(peerId), members().length),

@@ -67,6 +67,7 @@ class ZoneRendezvous implements Rendezvous {
       self: { id: host.peerId, addresses: addresses.slice(0, MAX_PEER_ADDRESSES) },
       members: () => this.#order.members(),
       isConnected: (peerId) => host.isConnected(peerId),
+      isReachable: (peerId) => this.#isReachable(peerId),
       lineTo: (peerId, told) => this.#lineTo(peerId, told),
       onClose: (closed) => this.#joined.delete(closed),
     })
@@ -104,6 +105,12 @@ class ZoneRendezvous implements Rendezvous {
     const peer = this.#known(first)
     const addresses = peer?.addresses.filter((address) => address.length <= MAX_ADDRESS_BYTES) ?? []
     return { id: first, addresses: addresses.slice(0, MAX_PEER_ADDRESSES) }
+  }
+
+  #isReachable(peerId: string): boolean {
+    if (peerId === this.#options.host.peerId) return true
+    const line = this.#lines.get(peerId)
+    return line === undefined ? this.#known(peerId) !== undefined : !line.failing
   }
 
   #lineTo(peerId: string, addresses?: readonly string[]): Line | undefined {

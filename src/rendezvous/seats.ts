@@ -31,6 +31,8 @@ export interface SeatsOptions {
   readonly clock: Clock
   /** Everybody who could be the rendezvous, this node included. */
   readonly candidates: () => readonly string[]
+  /** Whether it is worth taking: known, and not failing. Asked of every candidate, so it makes no line. */
+  readonly isReachable: (peerId: string) => boolean
   readonly lineTo: (peerId: string) => Line | undefined
   readonly registration: (insist: boolean) => MemberMessage
   readonly answerMs: (peerId: string) => number
@@ -70,9 +72,9 @@ export class Seats {
   fill(): void {
     const free = SEATS - this.#seats.length
     if (this.#closed || free <= 0 || this.#declined.size >= MAX_DECLINED) return
-    const { digest, candidates, lineTo } = this.#options
+    const { digest, candidates, isReachable, lineTo } = this.#options
     const seated = new Set(this.#seats.map((seat) => seat.line.peerId))
-    const may = (id: string) => !seated.has(id) && !this.#declined.has(id) && lineTo(id)?.failing === false
+    const may = (id: string) => !seated.has(id) && !this.#declined.has(id) && isReachable(id)
     for (const id of firstInOrder(digest, candidates().filter(may), free)) {
       const line = lineTo(id)
       if (line !== undefined) this.#take(line, this.#lostAny, this.#seats.length)
