@@ -154,7 +154,7 @@ export class Daemon implements AsyncDisposable {
 }
 
 /** Node's arguments up to `daemon`, as `npm start` has them: what is measured is what users run. */
-function startCommand(): string[] {
+export function startCommand(): string[] {
   const { scripts } = JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8')) as { scripts: { start: string } }
   const [node, ...args] = scripts.start.replace(/^exec /, '').split(' ')
   if (node !== 'node' || args.at(-1) !== 'daemon') throw new Error('npm start is not `node … daemon`')

@@ -11,6 +11,10 @@ export interface SpawnOptions {
   readonly command?: string
   readonly args: readonly string[]
   readonly signal: AbortSignal
+  /** Hears each line of its standard error. */
+  readonly onLog?: ((line: string) => void) | undefined
+  /** Hears each line of its standard output. */
+  readonly onLine?: ((line: string) => void) | undefined
 }
 
 const running = new Set<number>()
@@ -28,14 +32,16 @@ export class Spawned implements AsyncDisposable {
   readonly #ended: Promise<never>
   readonly #what: string
 
-  constructor({ command = process.execPath, args, signal }: SpawnOptions) {
+  constructor({ command = process.execPath, args, signal, onLog, onLine }: SpawnOptions) {
     this.#what = [command, ...args].join(' ').slice(0, 200)
     this.#child = spawn(command, args, { env: environment(), signal })
     const { pid } = this.#child
     if (pid !== undefined) running.add(pid)
     this.#child.once('exit', () => pid !== undefined && running.delete(pid))
     this.#lines = createInterface({ input: this.#child.stdout })
+    if (onLine !== undefined) this.#lines.on('line', onLine)
     createInterface({ input: this.#child.stderr }).on('line', (line) => {
+      onLog?.(line)
       this.#log.push(line)
       if (this.#log.length > LOG_LINES) this.#log.shift()
     })
@@ -72,6 +78,14 @@ export class Spawned implements AsyncDisposable {
     this.#child.stdin.write(`${line}\n`)
   }
 
+  /** kill -9. */
+  async kill(): Promise<void> {
+    if (!isRunning(this.#child)) return
+    const exit = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await exit
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await stop(this.#child)
   }
@@ -93,10 +107,14 @@ function environment(): NodeJS.ProcessEnv {
 }
 
 async function stop(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+  if (!isRunning(child)) return
   const exit = once(child, 'exit')
   child.kill('SIGTERM')
   const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
   await exit
   clearTimeout(late)
+}
+
+function isRunning({ pid, exitCode, signalCode }: ChildProcess): boolean {
+  return pid !== undefined && exitCode === null && signalCode === null
 }

@@ -1,0 +1,86 @@
+import { quantile } from '../lib/stats.ts'
+import type { Reading } from './reader.ts'
+
+const GIB = 2 ** 30
+
+/** One host at the end of a round. */
+export interface HostOutcome extends Reading {
+  readonly host: number
+  readonly killed: boolean
+  readonly cpuSeconds: number
+  readonly peakRssMiB: number
+  /** Over its link, headers included. */
+  readonly sentBytes: number
+  readonly receivedBytes: number
+  readonly fromOriginBytes: number
+  readonly fromPeersBytes: number
+  /** Of pieces that it already had. */
+  readonly wastedBytes: number
+  readonly failedPieces: number
+}
+
+export interface Outcome {
+  /** What each host wants. */
+  readonly bytes: number
+  /** `undefined` where links have no rates. */
+  readonly boundS: number | undefined
+  readonly outcomes: readonly HostOutcome[]
+  /** Of all daemons. */
+  readonly cpuSeconds: number
+  /** Of all cores, what was busy, clients and origin included. */
+  readonly machineShare: number
+  readonly originLinkBytes: number | undefined
+  readonly originBodyBytes: number
+  readonly originRequests: number
+}
+
+/** What one round says. */
+export interface Figures {
+  readonly boundS: number | undefined
+  /** Of those that live, how many have not read everything whole. */
+  readonly failed: number
+  readonly completionS: { readonly p50: number; readonly p95: number; readonly max: number }
+  readonly firstByteS: { readonly p50: number; readonly max: number }
+  /** The slowest ÷ the bound. */
+  readonly ratio: number
+  /** Bytes over the origin's link ÷ content. */
+  readonly originLinkCopies: number
+  /** Bytes of bodies that the origin says it has sent ÷ content. */
+  readonly originBodyCopies: number
+  readonly originRequests: number
+  /** Of what was delivered, bytes that had been there already. */
+  readonly wastedShare: number
+  readonly failedPieces: number
+  readonly cpuSecondsPerGiB: number
+  readonly machineShare: number
+  readonly peakRssMiB: number
+  readonly hosts: readonly HostOutcome[]
+}
+
+/** Times are each host's own, from its own start. */
+export function figuresOf(outcome: Outcome): Figures {
+  const { bytes, boundS, outcomes, machineShare, originLinkBytes, originBodyBytes, originRequests } = outcome
+  const living = outcomes.filter(({ killed }) => !killed)
+  const done = living.filter(({ failure }) => failure === undefined)
+  const times = done.map(({ startedAt, endedAt }) => endedAt - startedAt).toSorted((a, b) => a - b)
+  const firsts = living.flatMap(({ blobs }) => blobs.map(({ firstByteS }) => firstByteS)).toSorted((a, b) => a - b)
+  const sum = (of: (host: HostOutcome) => number): number => outcomes.reduce((total, host) => total + of(host), 0)
+  const delivered = done.length * bytes
+  const max = times.at(-1) ?? Number.NaN
+  return {
+    boundS,
+    failed: living.length - done.length,
+    completionS: { p50: quantile(times, 0.5), p95: quantile(times, 0.95), max },
+    firstByteS: { p50: quantile(firsts, 0.5), max: firsts.at(-1) ?? Number.NaN },
+    ratio: boundS === undefined ? Number.NaN : max / boundS,
+    originLinkCopies: originLinkBytes === undefined ? Number.NaN : originLinkBytes / bytes,
+    originBodyCopies: originBodyBytes / bytes,
+    originRequests,
+    wastedShare: sum(({ wastedBytes }) => wastedBytes) / delivered,
+    failedPieces: sum(({ failedPieces }) => failedPieces),
+    cpuSecondsPerGiB: outcome.cpuSeconds / (delivered / GIB),
+    machineShare,
+    peakRssMiB: Math.max(...living.map(({ peakRssMiB }) => peakRssMiB)),
+    hosts: outcomes,
+  }
+}

@@ -1,0 +1,38 @@
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createImage, type Image } from '../../examples/demo/image.ts'
+import { fillRegistry } from './origin.ts'
+import type { Scenario } from './scenario.ts'
+
+/** What a scenario's rounds share. */
+export interface Prepared extends AsyncDisposable {
+  readonly image: Image
+  readonly registryDir: string
+  /** For one round; removed when disposed. */
+  roundDir(): Promise<AsyncDisposable & { readonly path: string }>
+}
+
+/** In memory, if possible: hosts have a disk each, and all of them on this machine's one would measure that. */
+const MEMORY = '/dev/shm'
+
+/** Makes the content and a registry's directory that holds it. */
+export async function prepare({ name, layerBytes }: Scenario): Promise<Prepared> {
+  const base = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), 'shoal-swarm-'))
+  const remove = () => rm(base, { recursive: true, force: true })
+  try {
+    const image = createImage({ seed: name, layerBytes })
+    const registryDir = join(base, 'registry')
+    await fillRegistry(registryDir, image)
+    return { image, registryDir, roundDir: () => roundDir(base), [Symbol.asyncDispose]: remove }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+async function roundDir(base: string): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(base, 'round-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}

@@ -1,0 +1,28 @@
+import type { Figures } from './figures.ts'
+import type { Scenario } from './scenario.ts'
+
+/** Of all cores: with more, the CPU may be what was measured. */
+export const BUSY_SHARE = 0.85
+
+/** One round, for people at a terminal. */
+export function summaryOf({ name, hosts, mbit }: Scenario, figures: Figures): string {
+  const { boundS, completionS, firstByteS, ratio, failed } = figures
+  const rates = boundS === undefined ? 'no rates' : `${mbit} Mbit/s`
+  const percent = (share: number): string => `${(share * 100).toFixed(1)} %`
+  const lines = [
+    `${name}: ${hosts} hosts, ${rates}${failed > 0 ? `  FAILED ON ${failed} HOSTS` : ''}`,
+    `  complete    p50 ${seconds(completionS.p50)}  p95 ${seconds(completionS.p95)}  max ${seconds(completionS.max)}`,
+    `  first byte  p50 ${seconds(firstByteS.p50)}  max ${seconds(firstByteS.max)}`,
+    ...(boundS === undefined ? [] : [`  bound       ${seconds(boundS)}, slowest ÷ bound ${ratio.toFixed(3)}`]),
+    `  origin      ${boundS === undefined ? '' : `${figures.originLinkCopies.toFixed(3)} copies over its link, `}${figures.originBodyCopies.toFixed(3)} in bodies, ${figures.originRequests} requests`,
+    `  wasted      ${percent(figures.wastedShare)}, ${figures.failedPieces} pieces failed their check`,
+    `  CPU         ${figures.cpuSecondsPerGiB.toFixed(1)} s/GiB, machine ${percent(figures.machineShare)} busy${figures.machineShare > BUSY_SHARE ? ' (THE CPU MAY BE THE LIMIT)' : ''}`,
+    `  peak RSS    ${figures.peakRssMiB.toFixed(0)} MiB`,
+  ]
+  const failures = figures.hosts.filter(({ failure, killed }) => failure !== undefined && !killed)
+  return [...lines, ...failures.map(({ host, failure }) => `  host ${host}: ${failure}`)].join('\n')
+}
+
+function seconds(value: number): string {
+  return `${value.toFixed(2)} s`
+}
