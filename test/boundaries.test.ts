@@ -18,7 +18,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ['protocols'],
 ]
 /** May be imported by all of src. */
-const EVERYWHERE = new Set(['clock', 'sample', 'telemetry', 'errors', 'version', 'config', 'config-values'])
+const EVERYWHERE = new Set(['clock', 'sample', 'telemetry', 'errors', 'version', 'config', 'config-values', 'token-bucket', 'rate-limit'])
 /** Files of src/ itself, by the part they belong to. */
 const ROOT_FILES: Readonly<Record<string, string>> = {
   'index.ts': 'node',
@@ -35,6 +35,8 @@ const ROOT_FILES: Readonly<Record<string, string>> = {
   'clock.ts': 'clock',
   'sample.ts': 'sample',
 }
+  'token-bucket.ts': 'token-bucket',
+  'rate-limit.ts': 'rate-limit',
 
 const ROOT = resolve(import.meta.dirname, '..')
 const FILES = ['src', 'protocols'].flatMap((folder) =>

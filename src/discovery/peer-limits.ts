@@ -1,4 +1,4 @@
-import { type BucketLimits, TokenBucket } from './token-bucket.ts'
+import { type BucketLimits, TokenBucket } from '../token-bucket.ts'
 
 const MAX_PEERS = 2_000
 

@@ -4,7 +4,7 @@ import type { PeerRef, Verdict } from '../net/host.ts'
 import type { Member } from './discovery.ts'
 import { authorLimits, beaconIntervalMs, expiryMs } from './pace.ts'
 import { RateMeter } from './rate-meter.ts'
-import { TokenBucket } from './token-bucket.ts'
+import { TokenBucket } from '../token-bucket.ts'
 
 export interface ZoneViewOptions {
   /** This node's own peer id. */
