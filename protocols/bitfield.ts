@@ -57,6 +57,18 @@ export class Bitfield {
     return true
   }
 
+  /** Adds all that another field of the same length holds. */
+  addAll(other: Bitfield): void {
+    if (other.length !== this.length) throw new RangeError(`${other.length} pieces into ${this.length}`)
+    for (let i = 0; i < this.#bytes.length; i++) {
+      const before = this.#bytes[i] as number
+      const after = before | (other.#bytes[i] as number)
+      if (after === before) continue
+      this.#count += ones(after) - ones(before)
+      this.#bytes[i] = after
+    }
+  }
+
   /** @returns whether it changed */
   delete(index: number): boolean {
     if (!this.has(index)) return false
@@ -85,4 +97,11 @@ export class Bitfield {
   toBytes(): Uint8Array {
     return this.#bytes.slice()
   }
+}
+
+/** How many bits of a byte are set. */
+function ones(byte: number): number {
+  let count = 0
+  for (let rest = byte; rest > 0; rest &= rest - 1) count++
+  return count
 }

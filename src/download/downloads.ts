@@ -1,20 +1,21 @@
 import type { Digest } from '../../protocols/digest.ts'
 import { ShoalError } from '../errors.ts'
 import type { BlobMeta } from '../store/store.ts'
+import { Downlink } from '../transfer/downlink.ts'
 import type { DownloadProgress, Downloads, OpenBlob, OpenOptions } from './download.ts'
 import type { Incoming } from './incoming.ts'
 import { OpenedBlob } from './opened-blob.ts'
-import type { Parts } from './parts.ts'
+import type { Parts, SharedParts } from './parts.ts'
 import { Session } from './session.ts'
 
 /** All downloads of a node: at most one for each digest. */
 export class NodeDownloads implements Downloads {
-  readonly #parts: Parts
+  readonly #parts: SharedParts
   readonly #sessions = new Map<string, Session>()
   #closed = false
 
   constructor(parts: Parts) {
-    this.#parts = parts
+    this.#parts = { ...parts, downlink: new Downlink() }
   }
 
   async open(digest: Digest, options: OpenOptions): Promise<OpenBlob> {

@@ -121,13 +121,23 @@ export class Filling {
 
   #pump(signal: AbortSignal): void {
     const now = performance.now()
-    const { demand, writer } = this.#incoming
+    const { demand } = this.#incoming
     this.#peers.pump(now)
     if (demand.readers === 0 || !this.#options.search.settled()) return
-    const orphaned = (index: number) => this.#orphaned(index)
-    const orphans = this.#peers.coversAll(now) ? [] : demand.missing((index) => writer.have.has(index)).filter(orphaned)
-    this.#importer.pump(fromNearest(orphans, demand.earliest ?? 0), orphaned, now, signal)
+    if (this.#importer.ready(now)) {
+      const orphaned = (index: number) => this.#orphaned(index)
+      this.#importer.pump(fromNearest(this.#orphans(now), demand.earliest ?? 0), orphaned, signal)
+    }
     this.#failIfHopeless(now)
+  }
+
+  /** Wanted pieces that nobody brings and that no peer holds who shows signs of life. */
+  #orphans(now: number): number[] {
+    const { demand, writer, attempts } = this.#incoming
+    const covered = this.#peers.coverage(now)
+    if (covered?.complete) return []
+    const imported = (index: number) => attempts.get(index)?.some((a) => a.from === 'origin') === true
+    return demand.missing((index) => writer.have.has(index) || covered?.has(index) === true || imported(index))
   }
 
   /** Nobody brings it, and no peer that shows signs of life holds it. */

@@ -86,11 +86,16 @@ export class Importer {
     return this.#error
   }
 
-  /** Imports some of these pieces, if it may. `orphaned` says what still needs importing as it goes. */
-  pump(orphans: readonly number[], orphaned: (index: number) => boolean, now: number, signal: AbortSignal): void {
-    if (orphans.length === 0 || !this.able || now < this.#notBefore) return
-    const maxRuns = this.#options.introduction.alone ? 1 : MAX_RUNS
-    if (this.#runs >= maxRuns || (this.#adopted === undefined && !this.#options.introduction.mayAsk(now))) return
+  /** Whether it is time to import more, or to ask whether it is. */
+  ready(now: number): boolean {
+    const { introduction } = this.#options
+    if (!this.able || now < this.#notBefore || this.#runs >= (introduction.alone ? 1 : MAX_RUNS)) return false
+    return this.#adopted !== undefined || introduction.mayAsk(now)
+  }
+
+  /** Imports some of these pieces. `orphaned` says what still needs importing as it goes. */
+  pump(orphans: readonly number[], orphaned: (index: number) => boolean, signal: AbortSignal): void {
+    if (orphans.length === 0) return
     this.#runs++
     void this.#import(orphans, orphaned, signal).finally(() => {
       this.#runs--

@@ -1,7 +1,8 @@
 import type { Digest } from '../../protocols/digest.ts'
-import type { Geometry } from '../../protocols/pieces.ts'
+import { type Geometry, pieceLength } from '../../protocols/pieces.ts'
 import type { BlobWriter } from '../store/store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Downlink } from '../transfer/downlink.ts'
 import type { Bell } from './bell.ts'
 import { ClaimBook } from './claim-book.ts'
 import { Demand } from './demand.ts'
@@ -15,6 +16,14 @@ export interface Attempt {
   readonly abort: AbortController
 }
 
+export interface IncomingOptions {
+  readonly bell: Bell
+  readonly metrics: Metrics
+  readonly downlink: Downlink
+  /** Told of each piece that has come to be held, and who gave it: a peer id, or `origin`. */
+  readonly onPiece: (index: number, from: string) => void
+}
+
 /** One blob on its way in: the state that the sources of a download share, and the one door by which pieces enter. */
 export class Incoming {
   readonly digest: Digest
@@ -22,6 +31,7 @@ export class Incoming {
   readonly book: ClaimBook
   readonly demand: Demand
   readonly bell: Bell
+  readonly downlink: Downlink
   /** Attempts under way, by piece. */
   readonly attempts = new Map<number, Attempt[]>()
   /** Pieces that this node itself imported: it is their author. */
@@ -31,7 +41,7 @@ export class Incoming {
   /** Pieces that were doubted, with the hash they had. */
   readonly #revised = new Map<number, Uint8Array>()
   readonly #metrics: Metrics
-  readonly #onPiece: (index: number, from: string) => void
+  readonly #onPiece: IncomingOptions['onPiece']
   /** Pieces being verified and written. */
   readonly #landing = new Set<number>()
   writer: BlobWriter
@@ -42,8 +52,7 @@ export class Incoming {
   /** Monotonic milliseconds of the last piece that landed. */
   progressedAt: number
 
-  /** @param onPiece told of each piece that has come to be held, and who gave it: a peer id, or `origin` */
-  constructor(digest: Digest, writer: BlobWriter, bell: Bell, metrics: Metrics, onPiece: (index: number, from: string) => void) {
+  constructor(digest: Digest, writer: BlobWriter, { bell, metrics, downlink, onPiece }: IncomingOptions) {
     this.digest = digest
     this.writer = writer
     this.geometry = writer.geometry
@@ -51,6 +60,7 @@ export class Incoming {
     this.book = new ClaimBook(writer.geometry.pieces)
     this.bell = bell
     this.#metrics = metrics
+    this.downlink = downlink
     this.#onPiece = onPiece
     this.progressedAt = performance.now()
   }
@@ -93,13 +103,21 @@ export class Incoming {
     const others = this.attempts.get(index)
     if (others === undefined) this.attempts.set(index, [attempt])
     else others.push(attempt)
+    this.downlink.asked(pieceLength(this.geometry, index), now)
     return attempt
+  }
+
+  /** Bytes of it came. */
+  progress(attempt: Attempt, bytes: number): void {
+    attempt.progressedAt = performance.now()
+    this.downlink.arrived(bytes, attempt.progressedAt)
   }
 
   end(index: number, attempt: Attempt): void {
     const left = (this.attempts.get(index) ?? []).filter((a) => a !== attempt)
     if (left.length === 0) this.attempts.delete(index)
     else this.attempts.set(index, left)
+    this.downlink.settled(pieceLength(this.geometry, index))
     this.bell.ring()
   }
 

@@ -6,6 +6,7 @@ import type { Rendezvous } from '../rendezvous/rendezvous.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { Downlink } from '../transfer/downlink.ts'
 import type { Transfer } from '../transfer/transfer.ts'
 import type { Bans } from './bans.ts'
 
@@ -27,4 +28,9 @@ export interface Parts {
   /** Where this node stands. */
   readonly label: ZoneLabel
   readonly random: () => number
+}
+
+/** What all downloads of a node share besides. */
+export interface SharedParts extends Parts {
+  readonly downlink: Downlink
 }

@@ -47,7 +47,7 @@ export class PieceCutter {
       const part = chunk.subarray(offset, offset + bytes.length - this.#filled)
       bytes.set(part, this.#filled)
       this.#filled += part.length
-      if (this.#attempt !== undefined) this.#attempt.progressedAt = performance.now()
+      if (this.#attempt !== undefined) this.#incoming.progress(this.#attempt, part.length)
       if (this.#filled === bytes.length) await this.#put(progress)
     }
     return true

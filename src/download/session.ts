@@ -10,7 +10,7 @@ import type { DownloadProgress } from './download.ts'
 import { Filling } from './filling.ts'
 import { Incoming } from './incoming.ts'
 import { Introduction } from './introduction.ts'
-import type { Parts } from './parts.ts'
+import type { SharedParts } from './parts.ts'
 import { Search } from './search.ts'
 import { findSize } from './size-finder.ts'
 
@@ -22,7 +22,7 @@ const LINGER_MS = 1_000
 /** The one download of one digest on this node: runs from the first reader to the commit, or until nobody wants it. */
 export class Session {
   readonly digest: Digest
-  readonly #parts: Parts
+  readonly #parts: SharedParts
   readonly #bell = new Bell()
   readonly #stop = new AbortController()
   readonly #ended = Promise.withResolvers<void>()
@@ -45,7 +45,7 @@ export class Session {
   #failure: unknown
 
   /** @param after resolves when a former download of the same digest has let its writer go */
-  constructor(digest: Digest, meta: BlobMeta, parts: Parts, after: Promise<void>, onEnd: () => void) {
+  constructor(digest: Digest, meta: BlobMeta, parts: SharedParts, after: Promise<void>, onEnd: () => void) {
     this.digest = digest
     this.#meta = meta
     this.#parts = parts
@@ -276,10 +276,12 @@ export class Session {
     const found = await findSize({ digest: this.digest, swarm, parts, sources, search, introduction, disproved, bell, signal })
     this.#peersSaidSize = found.peersSaySo
     if (found.meta !== undefined) this.#meta = { ...found.meta, ...withoutUndefined(this.#meta) }
-    const incoming = new Incoming(this.digest, found.writer, this.#bell, parts.metrics, (index, from) => {
+    const onPiece = (index: number, from: string) => {
       swarm.have([index])
       parts.log.trace({ digest: String(this.digest), index, from }, 'piece held')
-    })
+    }
+    const { metrics, downlink } = parts
+    const incoming = new Incoming(this.digest, found.writer, { bell, metrics, downlink, onPiece })
     const filling = new Filling({
       incoming,
       swarm,

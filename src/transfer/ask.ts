@@ -187,7 +187,8 @@ export class Asker {
   }
 
   #started(ask: OpenAsk): void {
-    this.#options.pace.started(this.#options.now() - ask.sentAt, ask.wasIdle)
+    const now = this.#options.now()
+    this.#options.pace.started(now - ask.sentAt, ask.wasIdle, now)
   }
 
   #end(ask: OpenAsk): void {

@@ -1,11 +1,11 @@
 import type { TransferLimits } from './limits.ts'
+import { Shortest } from './shortest.ts'
+import { Throughput } from './throughput.ts'
 
-/** How fast what is remembered of the past fades: the throughput is that of about the last second of work. */
-const MEMORY_MS = 1_000
 /** Bytes before a measured throughput is believed. */
 const ENOUGH_BYTES = 1024 * 1024
 /** Added to the measured delay: what two busy event loops may take. Less starves a fast link; a slow one does not notice. */
-const SLACK_MS = 20
+export const SLACK_MS = 20
 /** Pieces up to this size are asked for two at a time at least, so that the peer always has the next one at hand. */
 const DOUBLE_UP_TO_BYTES = 1024 * 1024
 
@@ -19,11 +19,8 @@ const BUSY_MAX_MS = 2_000
  */
 export class Pace {
   readonly #limits: TransferLimits
-  #outstanding = 0
-  #markedAt = 0
-  #bytes = 0
-  #elapsedMs = 0
-  #delayMs: number | undefined
+  readonly #throughput = new Throughput()
+  readonly #delay = new Shortest()
   #meanWaitMs: number | undefined
   #deviationMs = 0
   #refusals = 0
@@ -35,17 +32,12 @@ export class Pace {
 
   /** A request went out. @returns whether it went to an idle peer: pass it on to `started` */
   sent(now: number): boolean {
-    const idle = this.#outstanding++ === 0
-    if (idle) this.#markedAt = now
-    return idle
+    return this.#throughput.begin(now)
   }
 
   /** The first byte of an answer came, `waitMs` after its request. */
-  started(waitMs: number, wasIdle: boolean): void {
-    if (wasIdle) {
-      const delay = this.#delayMs ?? waitMs
-      this.#delayMs = waitMs < delay ? waitMs : delay + (waitMs - delay) / 8
-    }
+  started(waitMs: number, wasIdle: boolean, now: number): void {
+    if (wasIdle) this.#delay.add(waitMs, now)
     if (this.#meanWaitMs === undefined) {
       this.#meanWaitMs = waitMs
       this.#deviationMs = waitMs / 2
@@ -58,13 +50,9 @@ export class Pace {
 
   /** A request is over, and this many bytes came for it. */
   ended(bytes: number, now: number): void {
-    this.#outstanding--
-    const elapsed = Math.max(0, now - this.#markedAt)
-    this.#markedAt = now
+    this.#throughput.end()
     if (bytes === 0) return
-    const fade = Math.exp(-elapsed / MEMORY_MS)
-    this.#bytes = this.#bytes * fade + bytes
-    this.#elapsedMs = this.#elapsedMs * fade + elapsed
+    this.#throughput.add(bytes, now)
     this.#refusals = 0
   }
 
@@ -79,7 +67,12 @@ export class Pace {
   }
 
   get bytesPerSecond(): number | undefined {
-    return this.#elapsedMs > 0 ? (this.#bytes / this.#elapsedMs) * 1_000 : undefined
+    return this.#throughput.bytesPerSecond
+  }
+
+  /** What an idle peer took to answer, at best, in the last seconds. */
+  get delayMs(): number | undefined {
+    return this.#delay.value
   }
 
   get patienceMs(): number {
@@ -93,8 +86,8 @@ export class Pace {
     const { minOutstandingBytes, maxOutstandingBytes, startOutstandingBytes } = this.#limits
     const pieces = pieceBytes <= DOUBLE_UP_TO_BYTES ? 2 * pieceBytes : pieceBytes
     const rate = this.bytesPerSecond
-    if (rate === undefined || this.#bytes < ENOUGH_BYTES) return Math.max(startOutstandingBytes, pieces)
-    const product = (rate * ((this.#delayMs ?? 0) + SLACK_MS)) / 1_000
+    if (rate === undefined || this.#throughput.bytes < ENOUGH_BYTES) return Math.max(startOutstandingBytes, pieces)
+    const product = (rate * ((this.delayMs ?? 0) + SLACK_MS)) / 1_000
     return Math.max(clamp(2 * product, minOutstandingBytes, maxOutstandingBytes), pieces)
   }
 }

@@ -29,47 +29,87 @@ export interface Pick {
   readonly index: number
 }
 
-/**
- * Which pieces to ask of whom, now. What a reader needs next comes first, in order; the rest rarest first with random
- * ties (a deterministic tie-break puts a whole crowd in lockstep on the same pieces). Each goes to the useful source with
- * the least outstanding. A source with no room is asked only if it has nothing outstanding, so a piece larger than the allowance still moves.
- */
-export function pickPieces(want: Want, sources: readonly Source[], random: () => number): Pick[] {
-  if (sources.length === 0 || want.missing.length === 0) return []
-  const open = sources.map((source) => ({ source, outstanding: source.outstandingBytes, room: source.roomBytes }))
-  const picks: Pick[] = []
-  let room = want.roomBytes
-  for (const index of inOrder(want, sources, random)) {
-    if (room <= 0) break
-    const best = leastLoaded(open, index, random)
-    if (best === undefined) {
-      if (open.every((o) => o.room <= 0 && o.outstanding > 0)) break
-      continue
-    }
-    best.outstanding += want.pieceBytes
-    best.room -= want.pieceBytes
-    room -= want.pieceBytes
-    picks.push({ peerId: best.source.peerId, index })
-  }
-  return picks
+interface Open {
+  readonly source: Source
+  outstanding: number
+  room: number
 }
 
 /** Beyond this many candidates rarity is judged among a random sample: picking stays cheap for blobs of many thousand pieces. */
 const SAMPLE = 1024
 
-function* inOrder(want: Want, sources: readonly Source[], random: () => number): Iterable<number> {
-  yield* want.urgent
-  const urgent = new Set(want.urgent)
-  const partial = sources.filter((s) => !s.have.complete || s.without !== undefined)
-  const rest = want.missing.filter((index) => !urgent.has(index))
-  if (partial.length === 0) {
-    yield* rest
-    return
+/**
+ * Which pieces to ask of whom, now. What a reader needs next comes first, in order, each of the least loaded neighbour that
+ * has it. Then the least loaded neighbour of all is asked for the rarest piece it can give, and so on: links are kept busy where
+ * there is capacity, and what few hold spreads first. Ties are broken at random: a deterministic tie-break puts a whole crowd
+ * in lockstep on the same pieces. A source with no room is asked only if it has nothing outstanding, so a piece larger than the
+ * allowance still moves; and so is one piece in total, whatever the room.
+ */
+export function pickPieces(want: Want, sources: readonly Source[], random: () => number): Pick[] {
+  const open: Open[] = sources.map((source) => ({
+    source,
+    outstanding: source.outstandingBytes,
+    room: source.roomBytes,
+  }))
+  const picks: Pick[] = []
+  let room = want.roomBytes
+  const take = (from: Open, index: number) => {
+    from.outstanding += want.pieceBytes
+    from.room -= want.pieceBytes
+    room -= want.pieceBytes
+    picks.push({ peerId: from.source.peerId, index })
   }
-  const sample = rest.length <= SAMPLE ? rest : sampleOf(rest, SAMPLE, random)
-  const keyed = sample.map((index) => ({ index, rarity: holders(sources, index), tie: random() }))
-  keyed.sort((a, b) => a.rarity - b.rarity || a.tie - b.tie)
-  for (const { index } of keyed) yield index
+  for (const index of want.urgent) {
+    if (room <= 0) return picks
+    const best = leastLoaded(open, (o) => offers(o.source, index), random)
+    if (best !== undefined) take(best, index)
+  }
+  const urgent = new Set(want.urgent)
+  const rest = new Candidates(
+    want.missing.filter((index) => !urgent.has(index)),
+    sources,
+    random,
+  )
+  const useless = new Set<Open>()
+  while (room > 0) {
+    const best = leastLoaded(open, (o) => !useless.has(o), random)
+    if (best === undefined) return picks
+    const index = rest.takeRarest(best.source)
+    if (index === undefined) useless.add(best)
+    else take(best, index)
+  }
+  return picks
+}
+
+/** Pieces to choose from, and how many of the sources hold each. */
+class Candidates {
+  readonly #indices: number[]
+  readonly #rarity: number[] = []
+  readonly #random: () => number
+
+  constructor(missing: readonly number[], sources: readonly Source[], random: () => number) {
+    this.#random = random
+    this.#indices = missing.length <= SAMPLE ? [...missing] : sampleOf(missing, SAMPLE, random)
+    // where everybody holds everything nothing is rare, and order is as good as chance
+    const partial = sources.some((s) => !s.have.complete || s.without !== undefined)
+    if (partial) for (const index of this.#indices) this.#rarity.push(holders(sources, index))
+  }
+
+  takeRarest(source: Source): number | undefined {
+    let best = -1
+    let ties = 1
+    for (let i = 0; i < this.#indices.length; i++) {
+      if (!offers(source, this.#indices[i] as number)) continue
+      const order = best < 0 ? -1 : (this.#rarity[i] ?? i) - (this.#rarity[best] ?? best)
+      if (order < 0) {
+        best = i
+        ties = 1
+      } else if (order === 0 && this.#random() * ++ties < 1) best = i
+    }
+    if (best < 0) return undefined
+    this.#rarity.splice(best, 1)
+    return this.#indices.splice(best, 1)[0]
+  }
 }
 
 function holders(sources: readonly Source[], index: number): number {
@@ -87,22 +127,23 @@ function sampleOf(items: readonly number[], count: number, random: () => number)
   return Array.from({ length: count }, (_, i) => items[(start + i) % items.length] as number)
 }
 
-function leastLoaded<T extends { source: Source; outstanding: number; room: number }>(
-  open: readonly T[],
-  index: number,
-  random: () => number,
-): T | undefined {
-  let best: T | undefined
-  let ties = 1
+/**
+ * Who has the least of ours outstanding. Among equals two are drawn and the one that says it is less busy is taken: what they
+ * say is a little old, and were the least of all taken, everybody who heard it would go there at once.
+ */
+function leastLoaded(open: readonly Open[], suits: (open: Open) => boolean, random: () => number): Open | undefined {
+  let least: Open[] = []
   for (const one of open) {
-    if (!offers(one.source, index) || (one.room <= 0 && one.outstanding > 0)) continue
-    const order = best === undefined ? -1 : one.outstanding - best.outstanding || one.source.load - best.source.load
-    if (order < 0) {
-      best = one
-      ties = 1
-    } else if (order === 0 && random() * ++ties < 1) {
-      best = one
-    }
+    if ((one.room <= 0 && one.outstanding > 0) || !suits(one)) continue
+    const order = least.length === 0 ? -1 : one.outstanding - (least[0] as Open).outstanding
+    if (order < 0) least = [one]
+    else if (order === 0) least.push(one)
   }
-  return best
+  if (least.length <= 1) return least[0]
+  const [a, b] = [draw(least, random), draw(least, random)]
+  return a.source.load <= b.source.load ? a : b
+}
+
+function draw<T>(items: readonly T[], random: () => number): T {
+  return items[Math.floor(random() * items.length)] as T
 }

@@ -183,6 +183,10 @@ class LinkedNeighbour implements Neighbour {
     return this.link.pace.bytesPerSecond
   }
 
+  get delayMs(): number | undefined {
+    return this.link.pace.delayMs
+  }
+
   get patienceMs(): number {
     return this.link.pace.patienceMs
   }

@@ -47,6 +47,8 @@ export interface Neighbour {
   readonly allowanceBytes: number
   /** Exponentially weighted mean; `undefined` before the first answer. */
   readonly bytesPerSecond: number | undefined
+  /** What it took to answer when it was idle, at best, in the last seconds; milliseconds. */
+  readonly delayMs: number | undefined
   /** After this many milliseconds without any progress of a request it is worth asking another (from its own history). */
   readonly patienceMs: number
   /** Set after a `busy` answer: do not ask before (monotonic milliseconds). */

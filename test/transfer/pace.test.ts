@@ -17,7 +17,7 @@ function exchange(pace: Pace, options: { delayMs: number; bytesPerMs: number; pi
     }
     const { sentAt, idle } = open.shift() as { sentAt: number; idle: boolean }
     const startsAt = Math.max(sentAt + delayMs, linkFreeAt)
-    pace.started(startsAt - sentAt, idle)
+    pace.started(startsAt - sentAt, idle, startsAt)
     linkFreeAt = startsAt + pieceBytes / bytesPerMs
     now = linkFreeAt
     pace.ended(pieceBytes, now)
@@ -82,11 +82,11 @@ describe('pace', () => {
 
   it('is patient for as long as the peer was ever slow, within bounds', () => {
     const pace = new Pace(DEFAULT_LIMITS)
-    for (let i = 0; i < 50; i++) pace.started(2, true)
+    for (let i = 0; i < 50; i++) pace.started(2, true, i)
     assert.equal(pace.patienceMs, DEFAULT_LIMITS.minPatienceMs)
-    for (let i = 0; i < 50; i++) pace.started(i % 2 === 0 ? 500 : 1_500, false)
+    for (let i = 0; i < 50; i++) pace.started(i % 2 === 0 ? 500 : 1_500, false, i)
     assert.ok(pace.patienceMs > 2_000 && pace.patienceMs < 4_000, `${pace.patienceMs}`)
-    for (let i = 0; i < 50; i++) pace.started(60_000, false)
+    for (let i = 0; i < 50; i++) pace.started(60_000, false, i)
     assert.equal(pace.patienceMs, DEFAULT_LIMITS.maxPatienceMs)
   })
 

@@ -1,0 +1,137 @@
+import { Bitfield } from '../../protocols/bitfield.ts'
+import type { Source } from '../transfer/pick.ts'
+import type { Neighbour, Swarm } from '../transfer/transfer.ts'
+import type { Incoming } from './incoming.ts'
+
+/** Peers that hold a piece but have sent nothing for so long do not keep it from being imported. */
+const SILENCE_MS = 2_000
+/** Taken for a neighbour's delay before it is known. */
+const UNKNOWN_DELAY_MS = 10
+
+/** Which neighbours of a swarm can be asked for what, as this download sees them. */
+export class Usable {
+  readonly #incoming: Incoming
+  readonly #swarm: Swarm
+  /** Pieces that a peer, whatever it says, did not or should not give us. */
+  readonly #without = new Map<string, Set<number>>()
+  /** Peers whose word contradicts a better one's: not asked until that one turns out a liar. */
+  readonly parked = new Set<string>()
+
+  constructor(incoming: Incoming, swarm: Swarm) {
+    this.#incoming = incoming
+    this.#swarm = swarm
+  }
+
+  /** Those that hold something of the blob that we bring in. */
+  list(): Neighbour[] {
+    return this.#swarm.neighbours().filter((n) => this.#holds(n) && !this.parked.has(n.peer.id))
+  }
+
+  /** Those that would be of use, were they not parked. */
+  parkedOnes(): Neighbour[] {
+    return this.#swarm.neighbours().filter((n) => this.parked.has(n.peer.id) && this.fits(n))
+  }
+
+  /** Whether any neighbour holds anything, or might come to. */
+  get hopeful(): boolean {
+    return this.#swarm.neighbours().some((n) => this.#holds(n))
+  }
+
+  /** Whether some neighbour that is not connected now may come back. */
+  get mayReturn(): boolean {
+    return this.#swarm.neighbours().some((n) => n.state === 'failed' || n.state === 'connecting' || n.state === 'asked')
+  }
+
+  /** Whether a neighbour says that the blob has another size, which is not among these. */
+  saysOtherSize(disproved: ReadonlySet<number>): boolean {
+    return this.#swarm.neighbours().some((n) => n.size !== undefined && !this.fits(n) && !disproved.has(n.size))
+  }
+
+  fits(n: Neighbour): boolean {
+    return n.size === this.#incoming.geometry.size && n.have !== undefined
+  }
+
+  offers(n: Neighbour, index: number): boolean {
+    return n.have?.has(index) === true && !this.excludes(n.peer.id, index)
+  }
+
+  exclude(peerId: string, index: number): void {
+    const without = this.#without.get(peerId)
+    if (without === undefined) this.#without.set(peerId, new Set([index]))
+    else without.add(index)
+  }
+
+  include(peerId: string, index: number): void {
+    this.#without.get(peerId)?.delete(index)
+  }
+
+  excludes(peerId: string, index: number): boolean {
+    return this.#without.get(peerId)?.has(index) === true
+  }
+
+  /** What can be asked of whom now. */
+  sources(now: number): Source[] {
+    return this.list()
+      .filter((n) => n.busyUntil <= now && !this.stalled(n, now))
+      .map((n) => ({
+        peerId: n.peer.id,
+        have: n.have as Bitfield,
+        without: this.#without.get(n.peer.id),
+        roomBytes: n.allowanceBytes - n.outstandingBytes,
+        outstandingBytes: n.outstandingBytes,
+        load: n.load,
+      }))
+  }
+
+  /** What the neighbours that are asked for something now take to answer when they are idle. */
+  get delayMs(): number {
+    let [sum, count] = [0, 0]
+    for (const { outstandingBytes, delayMs = UNKNOWN_DELAY_MS } of this.#swarm.neighbours()) {
+      if (outstandingBytes === 0) continue
+      sum += delayMs
+      count++
+    }
+    return count === 0 ? UNKNOWN_DELAY_MS : sum / count
+  }
+
+  /** The pieces that somebody holds who is not silent for so long that the origin should be gone to. */
+  coverage(now: number): Bitfield {
+    const union = new Bitfield(this.#incoming.geometry.pieces)
+    for (const n of this.#lively(now)) {
+      const without = this.#without.get(n.peer.id)
+      if (without === undefined || without.size === 0) union.addAll(n.have as Bitfield)
+      else {
+        const have = (n.have as Bitfield).clone()
+        for (const index of without) have.delete(index)
+        union.addAll(have)
+      }
+    }
+    return union
+  }
+
+  covers(index: number, now: number): boolean {
+    return this.#lively(now).some((n) => this.offers(n, index))
+  }
+
+  /** Silent for longer than its own history explains: others are asked instead. */
+  stalled(n: Neighbour, now: number): boolean {
+    return this.silentMs(n.peer.id, now) > n.patienceMs
+  }
+
+  /** How long a peer that owes us pieces has sent no byte of any of them: requests queue at it, so one alone says nothing. */
+  silentMs(peerId: string, now: number): number {
+    let last: number | undefined
+    for (const attempts of this.#incoming.attempts.values()) {
+      for (const a of attempts) if (a.from === peerId && (last === undefined || a.progressedAt > last)) last = a.progressedAt
+    }
+    return last === undefined ? 0 : now - last
+  }
+
+  #lively(now: number): Neighbour[] {
+    return this.list().filter((n) => this.silentMs(n.peer.id, now) < SILENCE_MS)
+  }
+
+  #holds(n: Neighbour): boolean {
+    return (n.state === 'partial' || n.state === 'complete') && this.fits(n)
+  }
+}
