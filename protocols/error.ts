@@ -5,6 +5,7 @@
 export type ErrorCode =
   // what a caller, client or operator gave us
   | 'DIGEST_INVALID'
+  | 'PEER_ID_INVALID'
   | 'RANGE_INVALID'
   | 'REFERENCE_INVALID'
   | 'ADDRESS_INVALID'
@@ -41,6 +42,7 @@ export type ErrorCode =
   | 'STORE_CORRUPT'
   | 'STORE_LOCKED'
   | 'STORE_FAILED'
+  | 'PEER_NOT_BANNED'
   | 'ACCESS_DENIED'
   | 'CONTROL_UNAUTHORIZED'
   | 'DAEMON_UNREACHABLE'

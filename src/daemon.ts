@@ -96,6 +96,9 @@ function controlBackend(backend: MirrorBackend, { node }: NodeParts, { shared }:
     list: () => node.list(),
     remove: (digest) => node.remove(digest),
     peers: () => node.peers(),
+    bans: () => node.bans(),
+    ban: (peerId, options) => node.ban(peerId, options),
+    unban: (peerId) => node.unban(peerId),
     status: () => node.status(),
     resolveTag: (reference, options) => tags.resolve({ ...reference, authorization: undefined }, options),
   }

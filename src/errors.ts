@@ -7,7 +7,7 @@ export const EXIT_CODES = Object.freeze({
   ok: { code: 0, meaning: 'done' },
   failed: { code: 1, meaning: 'failed for a reason of its own: read the message' },
   usage: { code: 2, meaning: 'a flag, argument, reference, digest or configuration value is wrong' },
-  notFound: { code: 3, meaning: 'neither this node, nor a peer, nor the origin has it' },
+  notFound: { code: 3, meaning: 'there is no such thing: neither here, nor at a peer, nor at the origin' },
   unreachable: { code: 4, meaning: 'no daemon answers on the control address' },
   verification: { code: 5, meaning: 'content did not match its digest; nothing of it was kept' },
   denied: { code: 6, meaning: 'a token or credentials are missing or not accepted' },
@@ -29,6 +29,7 @@ export interface ErrorEntry {
 export const ERRORS: Readonly<Record<ErrorCode, ErrorEntry>> = Object.freeze({
   // what a caller, client or operator gave us
   DIGEST_INVALID: row(400, 'usage', 'not a digest', 'write sha256:<64 lower-case hex> or sha512:<128 lower-case hex>'),
+  PEER_ID_INVALID: row(400, 'usage', 'not a peer id', 'write it as shoal peers shows it: 12D3KooW and what follows'),
   RANGE_INVALID: row(416, 'usage', 'the byte range lies outside the blob', 'ask for its size first (HEAD)'),
   REFERENCE_INVALID: row(400, 'usage', 'not an image reference', 'write [registry/]repository[:tag][@digest]'),
   ADDRESS_INVALID: row(400, 'usage', 'not an address of the kind expected', 'see the example in the message'),
@@ -130,6 +131,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorEntry>> = Object.freeze({
   ),
   STORE_LOCKED: row(500, 'disk', 'another daemon uses this data directory', 'stop it, or choose another --data-dir'),
   STORE_FAILED: row(500, 'disk', 'the disk or file system refused', 'see the cause in the log; check permissions'),
+  PEER_NOT_BANNED: row(404, 'notFound', 'there is no ban of this peer', 'nothing: it is dealt with; shoal peers lists the bans'),
   ACCESS_DENIED: row(
     403,
     'denied',

@@ -5,6 +5,7 @@ import { parseZone, type ZoneLabel } from '../protocols/zone.ts'
 import type { Discovery } from './discovery/discovery.ts'
 import { openDiscovery } from './discovery/mesh.ts'
 import { openVouching } from './discovery/vouch.ts'
+import { createBanFolder } from './download/ban-folder.ts'
 import { Bans } from './download/bans.ts'
 import { NodeDownloads } from './download/downloads.ts'
 import { createLibrary } from './download/library.ts'
@@ -97,7 +98,10 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       log,
     }),
   )
-  const bans = new Bans(host, log)
+  const bans = stack.use(
+    new Bans({ host, log, folder: dataDir === undefined ? undefined : createBanFolder(join(dataDir, 'bans'), log) }),
+  )
+  await bans.load()
   const library = createLibrary({ host, store, shared, incoming: (digest) => downloads.incoming(digest) })
   const transfer = stack.use(await openTransfer({ host, library, metrics, log }))
   const discovery = stack.use(
@@ -113,7 +117,13 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   )
   const vouching = stack.use(await openVouching({ host, lookup: (question) => vouch(store, question), log }))
   const origin = stack.use(await openOrigin({ upstreams: options.upstream ?? new Map(), via: host.peerId, log }))
-  const rendezvous = stack.use(await openRendezvous({ host, members: () => discovery.members().map(({ peer }) => peer), log }))
+  const rendezvous = stack.use(
+    await openRendezvous({
+      host,
+      members: () => discovery.members().flatMap(({ peer }) => (bans.has(peer.id) ? [] : peer)),
+      log,
+    }),
+  )
   const downloads = stack.use(
     new NodeDownloads({
       peerId: host.peerId,

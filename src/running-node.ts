@@ -1,5 +1,7 @@
 import { type Digest, parseDigest } from '../protocols/digest.ts'
+import { parsePeerId } from '../protocols/peer-id.ts'
 import { formatZone, type ZoneLabel } from '../protocols/zone.ts'
+import { banInfo, checkBan } from './ban-info.ts'
 import { openContent, parseOrigin } from './content-source.ts'
 import type { Discovery } from './discovery/discovery.ts'
 import type { Bans } from './download/bans.ts'
@@ -7,7 +9,7 @@ import type { Downloads, OpenBlob, OpenOptions } from './download/download.ts'
 import { ShoalError } from './errors.ts'
 import { checkRange, createFetchedBlob } from './fetched-blob.ts'
 import type { Host } from './net/host.ts'
-import type { FetchedBlob, FetchOptions, NodeStatus, PeerInfo, ShoalNode } from './shoal-node.ts'
+import type { BanInfo, FetchedBlob, FetchOptions, NodeStatus, PeerInfo, ShoalNode } from './shoal-node.ts'
 import type { BlobInfo, Store } from './store/store.ts'
 import type { Transfer } from './transfer/transfer.ts'
 import { VERSION } from './version.ts'
@@ -119,6 +121,21 @@ export class RunningNode implements ShoalNode {
         ban: ban === undefined ? undefined : { reason: ban.reason, until: new Date(ban.until).toISOString() },
       }
     })
+  }
+
+  bans(): readonly BanInfo[] {
+    return this.#in.bans.list().map(banInfo)
+  }
+
+  async ban(peerId: string, options: { reason?: string; forMs?: number } = {}): Promise<BanInfo> {
+    this.#mustRun()
+    const { reason, forMs } = checkBan(parsePeerId(peerId), this.peerId, options)
+    return banInfo(await this.#in.bans.order(peerId, reason, forMs))
+  }
+
+  async unban(peerId: string): Promise<boolean> {
+    this.#mustRun()
+    return this.#in.bans.lift(parsePeerId(peerId))
   }
 
   async status(): Promise<NodeStatus> {

@@ -30,6 +30,30 @@ export interface PeerInfo {
   readonly ban: { readonly reason: string; readonly until: string } | undefined
 }
 
+/** A peer that this node does not deal with. */
+export interface BanInfo {
+  readonly peerId: string
+  readonly reason: string
+  readonly by: 'node' | 'operator'
+  /** ISO 8601. */
+  readonly since: string
+  readonly until: string
+  /** What it signed and what is proven wrong; empty for a ban by hand. */
+  readonly evidence: readonly BanEvidence[]
+}
+
+export interface BanEvidence {
+  readonly kind: 'complete' | 'import'
+  readonly digest: Digest
+  /** Bytes of the blob, as the peer says. */
+  readonly size: number
+  /** The pieces that it is about: `pieces` from `first` on. */
+  readonly first: number
+  readonly pieces: number
+  /** The statement as it was signed, in base64: see the claim protocol's SPEC.md. */
+  readonly statement: string
+}
+
 export interface NodeStatus {
   readonly version: string
   readonly peerId: string
@@ -75,6 +99,15 @@ export interface ShoalNode extends AsyncDisposable {
   /** @returns whether there was one */
   remove(digest: Digest): Promise<boolean>
   peers(): readonly PeerInfo[]
+  bans(): readonly BanInfo[]
+  /**
+   * Closes every connection to a peer and deals with it no more, also after a restart. Resolves when that would outlive a crash.
+   * @param options.forMs default a day, at most ten years
+   * @throws ShoalError PEER_ID_INVALID, REQUEST_INVALID
+   */
+  ban(peerId: string, options?: { reason?: string; forMs?: number }): Promise<BanInfo>
+  /** Lifts a ban: the peer may come back at once. @returns whether there was one. @throws ShoalError PEER_ID_INVALID */
+  unban(peerId: string): Promise<boolean>
   status(): Promise<NodeStatus>
   close(): Promise<void>
 }

@@ -25,6 +25,7 @@ const ROOT_FILES: Readonly<Record<string, string>> = {
   'node.ts': 'node',
   'running-node.ts': 'node',
   'shoal-node.ts': 'node',
+  'ban-info.ts': 'node',
   'fetched-blob.ts': 'node',
   'content-source.ts': 'node',
   'daemon.ts': 'daemon',
@@ -34,9 +35,9 @@ const ROOT_FILES: Readonly<Record<string, string>> = {
   'version.ts': 'version',
   'clock.ts': 'clock',
   'sample.ts': 'sample',
-}
   'token-bucket.ts': 'token-bucket',
   'rate-limit.ts': 'rate-limit',
+}
 
 const ROOT = resolve(import.meta.dirname, '..')
 const FILES = ['src', 'protocols'].flatMap((folder) =>

@@ -1,6 +1,7 @@
 import { base58btc } from 'multiformats/bases/base58'
 import type { Digest } from '../digest.ts'
 import { ShoalError } from '../error.ts'
+import { isPeerId } from '../peer-id.ts'
 import { geometryOf } from '../pieces.ts'
 import { Reader } from '../reader.ts'
 import { Writer } from '../writer.ts'
@@ -123,7 +124,7 @@ function bytesOfAuthor(author: string): Uint8Array {
   } catch (cause) {
     throw new TypeError(`not a peer id: "${author.slice(0, 100)}"`, { cause })
   }
-  if (!isMultihash(bytes)) throw new TypeError(`not a peer id: "${author.slice(0, 100)}"`)
+  if (!isPeerId(bytes)) throw new TypeError(`not a peer id: "${author.slice(0, 100)}"`)
   return bytes
 }
 
@@ -131,13 +132,6 @@ function readAuthor(reader: Reader): string {
   const length = reader.u8()
   if (length > MAX_AUTHOR_BYTES) throw reader.tooLarge(`an author of ${length} bytes`)
   const bytes = reader.bytes(length)
-  if (!isMultihash(bytes)) throw reader.malformed('an author that is not a peer id')
+  if (!isPeerId(bytes)) throw reader.malformed('an author that is not a peer id')
   return base58btc.baseEncode(bytes)
-}
-
-/** A peer id is the identity (0x00) or SHA-256 (0x12) multihash of a public key: code, length, value (libp2p peer ids spec). */
-function isMultihash(bytes: Uint8Array): boolean {
-  return (
-    bytes.length <= MAX_AUTHOR_BYTES && bytes.length > 2 && (bytes[0] === 0 || bytes[0] === 0x12) && bytes[1] === bytes.length - 2
-  )
 }

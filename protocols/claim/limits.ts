@@ -6,8 +6,7 @@ export const MAX_CLAIM_HASHES = 1024
 export const HASH_BYTES = 32
 /** An Ed25519 signature. */
 export const SIGNATURE_BYTES = 64
-/** Bounds the base58 work that an author's name can cost; an Ed25519 peer id has 38 bytes, a hashed one 34. */
-export const MAX_AUTHOR_BYTES = 64
+export { MAX_PEER_ID_BYTES as MAX_AUTHOR_BYTES } from '../peer-id.ts'
 /** Encoded claims in one control message: what it may have less its type, digest, `more` and count. */
 export const MAX_PAGE_BYTES = MAX_SWARM_MESSAGE_BYTES - (1 + 65 + 1 + 2)
 /** Claims in one control message: each costs its reader a signature check. */

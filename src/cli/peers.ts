@@ -1,4 +1,4 @@
-import type { PeerInfo } from '../node.ts'
+import type { BanInfo, PeerInfo } from '../node.ts'
 import { formatBytes, formatTable, printable } from './format.ts'
 import type { Session } from './session.ts'
 
@@ -28,4 +28,23 @@ export async function peers(session: Session): Promise<void> {
           rows.map((row) => row.map(printable)),
         ),
   )
+}
+
+/** `shoal peers --banned`: whom the node does not deal with, why, and for how long. */
+export async function bannedPeers(session: Session): Promise<void> {
+  const { bans } = await session.client.json<{ bans: BanInfo[] }>('GET', '/v1/bans', { signal: session.signal })
+  const rows = bans.map(({ peerId, by, until, reason, evidence }) => [
+    peerId,
+    by,
+    `${until.slice(0, 19)}Z`,
+    String(evidence.length),
+    reason,
+  ])
+  const head = ['PEER', 'BY', 'UNTIL', 'STATEMENTS', 'REASON']
+  const table = () =>
+    formatTable(
+      head,
+      rows.map((row) => row.map(printable)),
+    )
+  session.print(bans, rows.length === 0 ? 'no banned peers\n' : table())
 }

@@ -5,13 +5,15 @@ import { formatHostPort, type HostPort } from '../config-values.ts'
 import { EXIT_CODES } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import { add } from './add.ts'
+import { type BanOptions, ban } from './ban.ts'
 import { runDaemon } from './daemon.ts'
 import { type GetOptions, get } from './get.ts'
 import { ls } from './ls.ts'
-import { peers } from './peers.ts'
+import { bannedPeers, peers } from './peers.ts'
 import { rm } from './rm.ts'
 import { addCommonOptions, type CommonOptions, type Session, withSession } from './session.ts'
 import { status } from './status.ts'
+import { unban } from './unban.ts'
 
 /** The command line, without running it. */
 export function createProgram(signal: AbortSignal): Command {
@@ -66,7 +68,13 @@ export function createProgram(signal: AbortSignal): Command {
   ).option('--media-type <type>', 'the Content-Type it is served with')
   verb('ls', 'list what the node holds', ls)
   verb<[string[]], unknown>('rm <digest...>', 'let go of blobs', (session, _, digests) => rm(digests, session))
-  verb('peers', 'list the peers that the node knows', peers)
+  verb<[], { banned?: boolean }>('peers', 'list the peers that the node knows', (session, options) =>
+    options.banned === true ? bannedPeers(session) : peers(session),
+  ).option('--banned', 'only those that it does not deal with, and why')
+  verb<[string], BanOptions>('ban <peer>', 'deal with a peer no more', (session, options, peer) => ban(peer, options, session))
+    .option('--for <duration>', 'for how long: 90s, 30m, 12h, 7d (default 1d)')
+    .option('--reason <text>', 'what "shoal peers" says of it')
+  verb<[string[]], unknown>('unban <peer...>', 'deal with banned peers again', (session, _, texts) => unban(texts, session))
   verb('status', 'show what the node is and does', status)
   return program
 }

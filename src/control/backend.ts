@@ -10,7 +10,8 @@ export interface ResolvedTag {
 }
 
 /** What the control listener needs of a node. */
-export interface ControlBackend extends Pick<ShoalNode, 'open' | 'add' | 'stat' | 'list' | 'remove' | 'peers' | 'status'> {
+export interface ControlBackend
+  extends Pick<ShoalNode, 'open' | 'add' | 'stat' | 'list' | 'remove' | 'peers' | 'bans' | 'ban' | 'unban' | 'status'> {
   /** @throws ShoalError ORIGIN_*, BLOB_UNKNOWN */
   resolveTag(
     reference: { readonly registry: string; readonly repository: string; readonly tag: string },

@@ -1,5 +1,6 @@
 import { type Digest, parseDigest } from '../../protocols/digest.ts'
 import { ShoalError } from '../../protocols/error.ts'
+import { parsePeerId } from '../../protocols/peer-id.ts'
 import { parseReference, type Reference } from '../../protocols/reference.ts'
 import type { OriginSource } from '../origin/origin.ts'
 
@@ -13,22 +14,32 @@ export type Route =
     }
   | { readonly type: 'add'; readonly mediaType: string | undefined }
   | { readonly type: 'resolve'; readonly reference: Reference }
-  | { readonly type: 'list' | 'status' | 'peers' | 'health' | 'ready' | 'metrics' }
+  | {
+      readonly type: 'ban'
+      readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE'
+      readonly peerId: string
+      readonly forMs: number | undefined
+      readonly reason: string | undefined
+    }
+  | { readonly type: 'list' | 'status' | 'peers' | 'bans' | 'health' | 'ready' | 'metrics' }
   | { readonly type: 'unknown' }
   | { readonly type: 'method'; readonly allow: string }
 
-const PAGES: Readonly<Record<string, 'status' | 'peers' | 'health' | 'ready' | 'metrics'>> = Object.freeze({
+const PAGES: Readonly<Record<string, 'status' | 'peers' | 'bans' | 'health' | 'ready' | 'metrics'>> = Object.freeze({
   '/v1/status': 'status',
   '/v1/peers': 'peers',
+  '/v1/bans': 'bans',
   '/healthz': 'health',
   '/readyz': 'ready',
   '/metrics': 'metrics',
 })
 const BLOBS = '/v1/blobs'
 const RESOLVE = '/v1/images/resolve'
+const BANS = '/v1/bans/'
+const BAN_METHODS = ['GET', 'HEAD', 'PUT', 'DELETE'] as const
 const BLOB_METHODS = ['GET', 'HEAD', 'POST', 'DELETE'] as const
 
-/** @throws ShoalError DIGEST_INVALID, REFERENCE_INVALID, REQUEST_INVALID */
+/** @throws ShoalError DIGEST_INVALID, PEER_ID_INVALID, REFERENCE_INVALID, REQUEST_INVALID */
 export function route(method: string, target: string): Route {
   const url = URL.canParse(target, 'http://control') ? new URL(target, 'http://control') : undefined
   if (url === undefined || !target.startsWith('/')) throw new ShoalError('REQUEST_INVALID', 'the request target is not a path')
@@ -43,11 +54,27 @@ export function route(method: string, target: string): Route {
     if (method === 'POST') return { type: 'add', mediaType: mediaType(searchParams.get('mediaType')) }
     return reading(method) ? { type: 'list' } : { type: 'method', allow: 'GET, HEAD, POST' }
   }
+  if (pathname.startsWith(BANS)) return routeBan(method, pathname.slice(BANS.length), searchParams)
   if (!pathname.startsWith(`${BLOBS}/`)) return { type: 'unknown' }
   const digest = parseDigest(decoded(pathname.slice(BLOBS.length + 1)))
   const known = BLOB_METHODS.find((m) => m === method)
   if (known === undefined) return { type: 'method', allow: BLOB_METHODS.join(', ') }
   return { type: 'blob', method: known, digest, origin: parseOrigin(searchParams.get('origin'), searchParams.get('kind')) }
+}
+
+function routeBan(method: string, name: string, params: URLSearchParams): Route {
+  const peerId = parsePeerId(decoded(name))
+  const known = BAN_METHODS.find((m) => m === method)
+  if (known === undefined) return { type: 'method', allow: BAN_METHODS.join(', ') }
+  const forMs = params.get('forMs')
+  if (forMs !== null && !/^\d{1,15}$/.test(forMs)) throw new ShoalError('REQUEST_INVALID', 'forMs is a number of milliseconds')
+  return {
+    type: 'ban',
+    method: known,
+    peerId,
+    forMs: forMs === null ? undefined : Number(forMs),
+    reason: params.get('reason') ?? undefined,
+  }
 }
 
 /**

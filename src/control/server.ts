@@ -8,6 +8,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { answerError, answerJson, answerText } from './answer.ts'
 import type { ControlBackend } from './backend.ts'
+import { answerBan, listBans } from './bans.ts'
 import { addBlob, type BlobContext, fetchBlob, listBlobs, readBlob, removeBlob } from './blobs.ts'
 import { admit } from './guard.ts'
 import { type Route, route } from './route.ts'
@@ -119,6 +120,10 @@ async function answer(
       return answerJson(res, 200, { ...(await node.status()), mirror: serving.mirror, control: serving.address })
     case 'peers':
       return answerJson(res, 200, { peers: node.peers() })
+    case 'bans':
+      return listBans(res, node)
+    case 'ban':
+      return answerBan(res, to, node)
     case 'metrics':
       return answerText(res, 200, metrics.contentType, await metrics.text())
     case 'health':

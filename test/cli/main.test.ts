@@ -102,6 +102,35 @@ test('peers and status are shown as a table and as JSON', async (t) => {
   assert.equal(JSON.parse(await run('status', '--json')).peerId, '12D3KooWself')
 })
 
+test('a peer is banned for a while, listed with why, and unbanned', async (t) => {
+  const { control, node } = await openTestControl(t)
+  const run = (...args: string[]) => runShoal([...args, '--control', control.address])
+  const out = async (...args: string[]) => String((await run(...args)).stdout)
+  const peer = '12D3KooWA4Xop1JaT3MHxwYMkCepYsv4iPVopMXwCz5iHYdBfeSB'
+  assert.equal(await out('peers', '--banned'), 'no banned peers\n')
+  assert.equal(
+    await out('ban', peer, '--for', '1h30m', '--reason', 'too loud'),
+    `${peer}  banned until 1970-01-01T01:30:00Z: too loud\n`,
+  )
+  assert.match(await out('peers', '--banned'), /^PEER .*\n12D3KooW\w+ {2}operator {2}1970-01-01T01:30:00Z +0 {2}too loud\n$/)
+  assert.equal(JSON.parse(await out('peers', '--banned', '--json'))[0].reason, 'too loud')
+  assert.equal(await out('unban', peer), `${peer}\n`)
+  assert.equal(node.banned.size, 0)
+  assert.equal(JSON.parse(await out('ban', peer, '--json')).peerId, peer)
+  for (const [args, code, says] of [
+    [['unban', peer, peer, '--json'], 3, /PEER_NOT_BANNED/],
+    [['unban', 'nobody'], 2, /\[PEER_ID_INVALID\]/],
+    [['ban', 'sha256:abc'], 2, /\[PEER_ID_INVALID\]/],
+    [['ban', peer, '--for', 'ever'], 2, /not a duration.*\[CONFIG_INVALID\]/],
+    [['unban'], 2, /missing required argument/],
+  ] as const) {
+    const ran = await run(...args)
+    assert.equal(ran.code, code, ran.stderr)
+    assert.match(ran.stderr, says)
+  }
+  assert.equal(node.banned.size, 0, 'those that there are go, whatever else fails')
+})
+
 test('the token is read from its file, and without it the exit code says so', async (t) => {
   const { control } = await openTestControl(t, { token: 'a-token-of-some-length' })
   const path = join(await folder(t), 'token')

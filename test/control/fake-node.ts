@@ -3,6 +3,7 @@ import type { ControlBackend } from '../../src/control/backend.ts'
 import type { OpenBlob, VerifiedChunk } from '../../src/download/download.ts'
 import { ShoalError } from '../../src/errors.ts'
 import type { OriginSource } from '../../src/origin/origin.ts'
+import type { BanInfo } from '../../src/shoal-node.ts'
 import type { BlobInfo, BlobMeta } from '../../src/store/store.ts'
 
 const CHUNK = 64 * 1024
@@ -12,6 +13,7 @@ export interface FakeNode extends ControlBackend {
   /** What origins hold, and by `registry/repository:tag` what tags mean. */
   readonly origin: Map<string, { bytes: Uint8Array; meta: BlobMeta }>
   readonly tags: Map<string, Digest>
+  readonly banned: Map<string, BanInfo>
   readonly asked: (OriginSource | undefined)[]
   /** Fails a read once this many bytes were given. */
   cutAfter: number | undefined
@@ -39,6 +41,7 @@ export function createFakeNode(): FakeNode {
     blobs: new Map(),
     origin: new Map(),
     tags: new Map(),
+    banned: new Map(),
     asked: [],
     cutAfter: undefined,
     stallAfter: undefined,
@@ -90,6 +93,16 @@ export function createFakeNode(): FakeNode {
         ban: undefined,
       },
     ],
+    bans: () => [...node.banned.values()],
+    async ban(peerId, { reason = 'by hand', forMs = 1_000 } = {}) {
+      const until = new Date(forMs).toISOString()
+      const ban = { peerId, reason, by: 'operator' as const, since: new Date(0).toISOString(), until, evidence: [] }
+      node.banned.set(peerId, ban)
+      return ban
+    },
+    async unban(peerId) {
+      return node.banned.delete(peerId)
+    },
     async status() {
       return {
         version: '0.0.0',

@@ -55,6 +55,31 @@ test('the empty blob is an answer like any other', async (t) => {
   assert.deepEqual([response.status, response.headers.get('content-length'), await response.text()], [200, '0', ''])
 })
 
+test('bans are imposed, shown and lifted, with a code and a status for each mistake', async (t) => {
+  const { url } = await openTestControl(t)
+  const peer = '12D3KooWA4Xop1JaT3MHxwYMkCepYsv4iPVopMXwCz5iHYdBfeSB'
+  const at = `${url}/v1/bans/${peer}`
+  assert.deepEqual(await errorOf(await fetch(at)), { status: 404, code: 'PEER_NOT_BANNED' })
+  assert.deepEqual(await errorOf(await fetch(at, { method: 'DELETE' })), { status: 404, code: 'PEER_NOT_BANNED' })
+  const put = await fetch(`${at}?forMs=60000&reason=${encodeURIComponent('too loud')}`, { method: 'PUT' })
+  const ban = (await put.json()) as { reason: string; until: string }
+  assert.deepEqual([put.status, ban.reason, ban.until], [200, 'too loud', new Date(60_000).toISOString()])
+  assert.deepEqual(await (await fetch(`${url}/v1/bans`)).json(), { bans: [ban] })
+  assert.deepEqual(await (await fetch(at)).json(), ban)
+  assert.equal((await fetch(at, { method: 'DELETE' })).status, 204)
+  assert.deepEqual(await (await fetch(`${url}/v1/bans`)).json(), { bans: [] })
+  for (const [path, method, status, code] of [
+    ['/v1/bans/nobody', 'PUT', 400, 'PEER_ID_INVALID'],
+    ['/v1/bans/', 'GET', 400, 'PEER_ID_INVALID'],
+    [`/v1/bans/${'1'.repeat(5_000)}`, 'DELETE', 400, 'PEER_ID_INVALID'],
+    [`/v1/bans/${peer}?forMs=soon`, 'PUT', 400, 'REQUEST_INVALID'],
+    [`/v1/bans/${peer}`, 'POST', 405, 'REQUEST_INVALID'],
+    ['/v1/bans', 'DELETE', 405, 'REQUEST_INVALID'],
+  ] as const) {
+    assert.deepEqual(await errorOf(await fetch(url + path, { method })), { status, code }, path)
+  }
+})
+
 test('a body that can not be completed is cut, never ended short', async (t) => {
   const { node, url } = await openTestControl(t)
   node.put(CONTENT)

@@ -102,7 +102,7 @@ async function openTestNode(
   const log: Log = pino({ level: 'debug', base: null }, { write: (line: string) => void lines.push(JSON.parse(line)) })
   const { metrics, counts } = createCounts()
   const ref = { id: host.peerId, addresses: host.addresses() }
-  const bans = new Bans(host, log)
+  const bans = new Bans({ host, log })
   const library = createLibrary({ host, store, shared, incoming: (digest) => downloads.incoming(digest) })
   const transfer = await openTransfer({ host, library, metrics, log, limits: QUICK })
   const discovery = createMemoryDiscovery(sharedDiscovery, { peer: ref, label: LABEL })
@@ -151,6 +151,7 @@ async function openTestNode(
     },
     [Symbol.asyncDispose]: async () => {
       await downloads[Symbol.asyncDispose]()
+      await bans[Symbol.asyncDispose]()
       await discovery[Symbol.asyncDispose]()
       await transfer[Symbol.asyncDispose]()
       await host[Symbol.asyncDispose]()
