@@ -15,7 +15,8 @@ test('what a reader needs next is asked for first, in its order', () => {
 })
 
 test('beyond that, the piece that fewest hold goes first', () => {
-  const sources = [source('a', [0, 1, 2], { pieces: 4 }), source('b', [0, 1], { pieces: 4 }), source('c', [0], { pieces: 4 })]
+  const busy = { pieces: 4, roomBytes: 0, outstandingBytes: PIECE }
+  const sources = [source('a', [0, 1, 2], { pieces: 4 }), source('b', [0, 1], busy), source('c', [0], busy)]
   const picks = pickPieces(want([0, 1, 2]), sources, Math.random)
   assert.deepEqual(
     picks.map((p) => p.index),
@@ -37,6 +38,18 @@ test('each piece is asked of the useful source with the least outstanding', () =
     picks.map((p) => p.peerId),
     ['idle', 'idle'],
   )
+})
+
+test('the least loaded neighbour is asked for what it has, and not a busy one for what is rarer', () => {
+  const sources = [source('busy', [0, 1], { pieces: 3, outstandingBytes: PIECE }), source('idle', [1], { pieces: 3 })]
+  assert.deepEqual(pickPieces(want([0, 1], { roomBytes: PIECE }), sources, Math.random), [{ peerId: 'idle', index: 1 }])
+})
+
+test('of two that are drawn, the one that says it is less busy is asked', () => {
+  const sources = [{ ...source('busy', [0]), load: 200 }, source('idle', [0])]
+  const asked = Array.from({ length: 200 }, () => pickPieces(want([0]), sources, Math.random)[0]?.peerId)
+  const idle = asked.filter((peerId) => peerId === 'idle').length
+  assert.ok(idle > 120 && idle < 180, `${idle} of 200`)
 })
 
 test('a piece larger than a source’s allowance is still asked of it when nothing else is outstanding', () => {
