@@ -1,5 +1,6 @@
 import { quantile } from '../lib/stats.ts'
 import type { Reading } from './reader.ts'
+import type { Usage } from './usage-samples.ts'
 
 const GIB = 2 ** 30
 
@@ -32,6 +33,7 @@ export interface Outcome {
   readonly originLinkBytes: number | undefined
   readonly originBodyBytes: number
   readonly originRequests: number
+  readonly usage: readonly Usage[]
 }
 
 /** What one round says. */
@@ -55,6 +57,7 @@ export interface Figures {
   readonly machineShare: number
   readonly peakRssMiB: number
   readonly hosts: readonly HostOutcome[]
+  readonly usage: readonly Usage[]
 }
 
 /** Times are each host's own, from its own start. */
@@ -82,5 +85,6 @@ export function figuresOf(outcome: Outcome): Figures {
     machineShare,
     peakRssMiB: Math.max(...living.map(({ peakRssMiB }) => peakRssMiB)),
     hosts: outcomes,
+    usage: outcome.usage,
   }
 }

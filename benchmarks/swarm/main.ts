@@ -1,15 +1,19 @@
 /** One scenario, with its numbers changed at will: `node --conditions=shoal-source benchmarks/swarm/main.ts --scenario layer --hosts 8`. */
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, parse } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { Image } from '../../examples/demo/image.ts'
+import { geometryOf } from '../../protocols/pieces.ts'
 import type { Figures } from './figures.ts'
 import { Hosts } from './hosts.ts'
 import { LogFiles } from './log-files.ts'
 import { prepare } from './prepare.ts'
-import { runRound } from './round.ts'
+import { type Round, runRound } from './round.ts'
 import type { Scenario } from './scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
 import { summaryOf } from './summary.ts'
+import { summariseTimeline, timelineText } from './timeline.ts'
+import { timelineChart } from './timeline-chart.ts'
 
 const MiB = 1024 * 1024
 const USAGE = `node --conditions=shoal-source benchmarks/swarm/main.ts --scenario NAME [flags]
@@ -18,6 +22,7 @@ const USAGE = `node --conditions=shoal-source benchmarks/swarm/main.ts --scenari
   --rounds N              1 by default
   --loopback              no network namespaces, no rates
   --json FILE             all figures
+  --timeline FILE.svg     draws who came to hold which piece when, and prints a summary of it
   --keep-logs DIR         each daemon's log, at level trace
 scenarios:`
 
@@ -35,6 +40,7 @@ async function main(argv: readonly string[]): Promise<number> {
       loopback: { type: 'boolean', default: false },
       json: { type: 'string' },
       'keep-logs': { type: 'string' },
+      timeline: { type: 'string' },
       help: { type: 'boolean' },
     },
   })
@@ -48,10 +54,10 @@ async function main(argv: readonly string[]): Promise<number> {
     process.once(signal, () => stopping.abort(new Error(`stopped by ${signal}`)))
   const loopback = values.loopback || !Hosts.possible
   if (loopback && !values.loopback) say('no network namespaces here: on loopback, without rates')
-  const logs = values['keep-logs']
+  const { 'keep-logs': logs, timeline } = values
   try {
-    const scenario = changed(found, values, logs !== undefined)
-    const all = await rounds(scenario, Number(values.rounds), { loopback, logs, signal: stopping.signal })
+    const scenario = changed(found, values, logs !== undefined || timeline !== undefined)
+    const all = await rounds(scenario, Number(values.rounds), { loopback, logs, timeline, signal: stopping.signal })
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ scenario, loopback, rounds: all }, null, 2)}\n`)
     return 0
   } catch (error) {
@@ -63,20 +69,36 @@ async function main(argv: readonly string[]): Promise<number> {
 interface Running {
   readonly loopback: boolean
   readonly logs: string | undefined
+  readonly timeline: string | undefined
   readonly signal: AbortSignal
 }
 
-async function rounds(scenario: Scenario, count: number, { loopback, logs, signal }: Running): Promise<Figures[]> {
+async function rounds(scenario: Scenario, count: number, { loopback, logs, timeline, signal }: Running): Promise<Figures[]> {
   await using prepared = await prepare(scenario)
   const all: Figures[] = []
   for (let i = 1; i <= count; i++) {
     await using dir = await prepared.roundDir()
     using files = new LogFiles(logs === undefined ? undefined : join(logs, `round-${i}`))
-    const figures = await runRound({ scenario, ...prepared, dir: dir.path, loopback, onLog: files.onLog, signal, say })
-    process.stdout.write(`${summaryOf(scenario, figures)}\n`)
-    all.push(figures)
+    const round = await runRound({ scenario, ...prepared, dir: dir.path, loopback, onLog: files.onLog, signal, say })
+    process.stdout.write(`${summaryOf(scenario, round.figures)}\n`)
+    if (timeline !== undefined) drawTimeline(scenario, prepared.image, round, count === 1 ? timeline : numbered(timeline, i))
+    all.push(round.figures)
   }
   return all
+}
+
+function drawTimeline(scenario: Scenario, image: Image, { held, start, figures }: Round, path: string): void {
+  const pieces = image.layers.reduce((sum, { size }) => sum + geometryOf(size).pieces, 0)
+  const layers = new Set(image.layers.map(({ digest }) => String(digest)))
+  const own = held.filter(({ digest }) => layers.has(digest))
+  process.stdout.write(`${timelineText(summariseTimeline(own, start, pieces))}\n`)
+  const title = `${scenario.name}: ${scenario.hosts} hosts, ${scenario.mbit} Mbit/s`
+  writeFileSync(path, timelineChart({ title, held: own, start, pieces, hosts: scenario.hosts, usage: figures.usage }))
+}
+
+function numbered(path: string, i: number): string {
+  const { dir, name, ext } = parse(path)
+  return join(dir, `${name}-${i}${ext}`)
 }
 
 function changed(

@@ -11,6 +11,8 @@ import { type Origin, openRegistry } from './origin.ts'
 import { Reader, type Reading } from './reader.ts'
 import type { Scenario } from './scenario.ts'
 import { openSite } from './site.ts'
+import { type PieceHeld, parsePieceLine } from './timeline.ts'
+import { sampleUsage, type Usage } from './usage-samples.ts'
 
 export interface RoundOptions {
   readonly scenario: Scenario
@@ -21,7 +23,6 @@ export interface RoundOptions {
   readonly dir: string
   readonly loopback: boolean
   readonly onLog?: ((host: number, line: string) => void) | undefined
-  readonly onStart?: ((time: number) => void) | undefined
   readonly signal: AbortSignal
   say(what: string): void
 }
@@ -30,9 +31,18 @@ export interface RoundOptions {
 const PATIENCE = 6
 const PATIENCE_S = 30
 
+/** Figures, and what they were made from. */
+export interface Round {
+  readonly figures: Figures
+  /** Of the crowd's start: milliseconds since the epoch. */
+  readonly start: number
+  /** In traced scenarios. */
+  readonly held: readonly PieceHeld[]
+}
+
 /** One crowd, from cold daemons to the last client's end. */
-export async function runRound(options: RoundOptions): Promise<Figures> {
-  const { scenario, image, dir, loopback, onLog, signal, say } = options
+export async function runRound(options: RoundOptions): Promise<Round> {
+  const { scenario, image, dir, loopback, signal, say } = options
   const { hosts, mbit } = scenario
   const mbits = Array.from({ length: hosts }, (_, i) => scenario.mbitOf?.(i + 1, mbit) ?? mbit)
   await using stack = new AsyncDisposableStack()
@@ -40,6 +50,12 @@ export async function runRound(options: RoundOptions): Promise<Figures> {
   const origin = stack.use(await openRegistry({ site, dir: options.registryDir, signal }))
   say(`starting ${hosts} daemons`)
   const logLevel = scenario.traced === true ? 'trace' : 'warn'
+  const held: PieceHeld[] = []
+  const onLog = (host: number, line: string): void => {
+    options.onLog?.(host, line)
+    const piece = parsePieceLine(host, line)
+    if (piece !== undefined) held.push(piece)
+  }
   const crowd = stack.use(
     await Crowd.open({ site, hosts, dir, originUrl: origin.url, logLevel, cores: cpus().length, onLog, signal }),
   )
@@ -63,13 +79,17 @@ export async function runRound(options: RoundOptions): Promise<Figures> {
   )
   const before = measure(crowd, origin)
   say(`reading ${(bytes / 2 ** 20).toFixed(1)} MiB on each`)
-  options.onStart?.(Date.now())
-  const readings = await race(readers, scenario.staggerS ?? 0, signal)
+  const start = Date.now()
+  const usage: Usage[] = []
+  const ended = new AbortController()
+  const sampling = sampleUsage({ sentBytes: () => origin.link?.sent, mbit, into: usage, signal: ended.signal })
+  const readings = await race(readers, scenario.staggerS ?? 0, signal).finally(() => ended.abort())
+  await sampling
   const after = measure(crowd, origin)
   const outcomes = await Promise.all(
     crowd.daemons.map(async (daemon, i) => outcomeOf(daemon, readings[i] as Reading, i, before, after)),
   )
-  return figuresOf({
+  const figures = figuresOf({
     bytes,
     boundS: loopback ? undefined : boundS,
     outcomes: outcomes.filter(({ host }) => scenario.aside?.(host) !== true),
@@ -78,7 +98,9 @@ export async function runRound(options: RoundOptions): Promise<Figures> {
     originLinkBytes: loopback ? undefined : (after.originLink?.sent ?? 0) - (before.originLink?.sent ?? 0),
     originBodyBytes: blobBytes(origin.requests),
     originRequests: origin.requests.length,
+    usage,
   })
+  return { figures, start, held }
 }
 
 async function race(readers: readonly Reader[], staggerS: number, signal: AbortSignal): Promise<Reading[]> {
