@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { codeOf, type ErrorCode, ShoalError } from '../protocols/error.ts'
 import { parseZone, type ZoneLabel } from '../protocols/zone.ts'
 import { closest, type HostPort, isLoopback, isMultiaddr, parseHostPort, parseNamedUrl } from './config-values.ts'
+import { parseOriginRate, parseOriginRequests, parseRate } from './rates.ts'
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts'
 
 /** A daemon's configuration, parsed: what `openNode` takes and `shoal daemon` reads. */
@@ -32,6 +33,16 @@ export interface Config {
   readonly gossip: boolean
   /** `pieces`: a client gets bytes as they are verified; `whole`: once the whole digest is. */
   readonly stream: 'pieces' | 'whole'
+  /** Bytes a second to all peers together; `undefined` (written `off`): as fast as it goes. */
+  readonly uploadRate: number | undefined
+  /** Bytes a second from peers and origins together. */
+  readonly downloadRate: number | undefined
+  /** Requests at a time to an origin, by its name; `*` for all others. */
+  readonly originRequests: ReadonlyMap<string, number>
+  /** Bytes a second from an origin, by its name; `*` for each of all others. */
+  readonly originRate: ReadonlyMap<string, number | undefined>
+  /** Whose word counts for what a tag means: also a zone member's who has just asked the registry, or only the registry's own. */
+  readonly tags: 'zone' | 'registry'
 }
 
 /** The one table of defaults; `dataDir` depends on the user, see `defaultDataDir`. */
@@ -50,6 +61,11 @@ export const DEFAULTS: Omit<Config, 'dataDir'> = Object.freeze({
   dht: true,
   gossip: true,
   stream: 'pieces',
+  uploadRate: undefined,
+  downloadRate: undefined,
+  originRequests: new Map(),
+  originRate: new Map(),
+  tags: 'zone',
 })
 
 export type ConfigKey = keyof Config
@@ -74,6 +90,9 @@ const zone = text.transform((label, context) => checked(context, () => parseZone
 const upstream = z
   .array(text.transform((pair, context) => checked(context, () => parseNamedUrl(pair))))
   .transform((pairs) => new Map(pairs))
+const rate = text.transform((word, context) => checked(context, () => parseRate(word)))
+const originRequests = byOrigin(parseOriginRequests)
+const originRate = byOrigin(parseOriginRate)
 const registryName = text.regex(/^[A-Za-z0-9.:[\]-]+$/)
 
 /** Every key, in the order of the help page; the flags, the variables and the file are all read by this table. */
@@ -96,6 +115,19 @@ export const SETTINGS: Readonly<Record<ConfigKey, ConfigSetting>> = Object.freez
     'pieces|whole',
     'when a client gets bytes: as pieces are verified, or once the whole is',
     z.enum(['pieces', 'whole']),
+  ),
+  uploadRate: one('RATE', 'what all peers together are sent at most, e.g. 100MiB/s or 50Mbit/s, or off', rate),
+  downloadRate: one('RATE', 'what comes from peers and origins together at most, e.g. 100MiB/s, or off', rate),
+  originRequests: many(
+    '[NAME=]N',
+    'requests for blobs at a time to an origin, and as many others (8 if not said)',
+    originRequests,
+  ),
+  originRate: many('[NAME=]RATE', 'what comes from an origin at most, e.g. docker.io=20MiB/s, or off', originRate),
+  tags: one(
+    'zone|registry',
+    'who is asked what a tag means: one member of the zone for all, or the registry by each',
+    z.enum(['zone', 'registry']),
   ),
 })
 
@@ -246,14 +278,22 @@ function expected(setting: ConfigSetting): string {
 }
 
 /** Hands a parser's refusal on as an issue that keeps its code. */
-function checked<T>(context: z.RefinementCtx, parse: () => T): T {
+function checked<T>(context: z.RefinementCtx, parse: () => T, path: (string | number)[] = []): T {
   try {
     return parse()
   } catch (error) {
     const why = error instanceof ShoalError ? error.message : String(error)
-    context.addIssue({ code: 'custom', params: { code: codeOf(error) ?? 'CONFIG_INVALID', why } })
+    context.addIssue({ code: 'custom', path, params: { code: codeOf(error) ?? 'CONFIG_INVALID', why } })
     return z.NEVER
   }
+}
+
+/** A list of `NAME=VALUE`, or of a value alone for all others. */
+function byOrigin<T>(parse: (text: string) => [name: string, value: T]) {
+  const listed = z.preprocess((value) => (typeof value === 'number' ? [value] : value), z.array(z.union([z.number(), text])))
+  return listed.transform((list, context) => {
+    return new Map(list.map((pair, index) => checked(context, () => parse(String(pair)), [index])))
+  })
 }
 
 function commas(value: string): string[] {

@@ -18,7 +18,7 @@ const LEVELS: readonly (readonly string[])[] = [
   ['protocols'],
 ]
 /** May be imported by all of src. */
-const EVERYWHERE = new Set(['clock', 'sample', 'telemetry', 'errors', 'version', 'config', 'config-values', 'token-bucket', 'rate-limit'])
+const EVERYWHERE = new Set(['clock', 'sample', 'telemetry', 'errors', 'version', 'config', 'config-values', 'token-bucket', 'rate-limit', 'rates'])
 /** Files of src/ itself, by the part they belong to. */
 const ROOT_FILES: Readonly<Record<string, string>> = {
   'index.ts': 'node',
@@ -37,6 +37,7 @@ const ROOT_FILES: Readonly<Record<string, string>> = {
   'sample.ts': 'sample',
   'token-bucket.ts': 'token-bucket',
   'rate-limit.ts': 'rate-limit',
+  'rates.ts': 'rates',
 }
 
 const ROOT = resolve(import.meta.dirname, '..')

@@ -54,6 +54,11 @@ test('every key can be given as a flag, a variable and a line of the file, to th
     dht: 'off',
     gossip: 'off',
     stream: 'whole',
+    uploadRate: '100MiB/s',
+    downloadRate: '50Mbit/s',
+    originRequests: 'docker.io=4',
+    originRate: '20MB/s',
+    tags: 'registry',
   }
   assert.deepEqual(Object.keys(values).sort(), [...CONFIG_KEYS].sort())
   const expected = readConfig({ flags: values })
@@ -64,6 +69,7 @@ test('every key can be given as a flag, a variable and a line of the file, to th
   assert.deepEqual(expected.control, { host: '::1', port: 7 })
   assert.deepEqual([expected.shared, expected.dht, expected.gossip], [true, false, false])
   assert.equal(expected.upstream.get('docker.io')?.href, 'http://127.0.0.1:5000/')
+  assert.deepEqual([expected.uploadRate, expected.downloadRate], [104_857_600, 6_250_000])
 })
 
 test('lists are repeated flags, commas in a variable, and lists or a mapping in the file', () => {
@@ -77,6 +83,33 @@ test('lists are repeated flags, commas in a variable, and lists or a mapping in 
     [...urls].map(([name, url]) => `${name} ${url}`),
     ['a.example https://b.example/x', 'c:5000 http://d/'],
   )
+})
+
+test('limits of origins are lists or a mapping, by name or for all others', () => {
+  const expected = {
+    requests: [
+      ['docker.io', 4],
+      ['*', 16],
+    ],
+    rate: [
+      ['quay.io', 20_000_000],
+      ['*', undefined],
+    ],
+  }
+  const texts = {
+    originRequests: ['docker.io=4', '16'],
+    originRate: ['Quay.IO=20MB/s', 'off'],
+  }
+  const given = [
+    readConfig({ flags: texts }),
+    readConfig({ env: { SHOAL_ORIGIN_REQUESTS: 'docker.io=4, *=16', SHOAL_ORIGIN_RATE: 'quay.io=20MB/s,off' } }),
+    readConfig({ file: file('origin-requests: {docker.io: 4, "*": 16}\norigin-rate:\n  quay.io: 20MB/s\n  "*": off') }),
+  ]
+  for (const { originRequests, originRate } of given) {
+    assert.deepEqual([...originRequests], expected.requests)
+    assert.deepEqual([...originRate], expected.rate)
+  }
+  assert.deepEqual([...readConfig({ file: file('origin-requests: 3') }).originRequests], [['*', 3]])
 })
 
 test('a listener can be off', () => {
@@ -126,6 +159,13 @@ test('a wrong value is refused with where it stands, what it was, and what is ex
   refuses({ file: file('just text') }, 'CONFIG_INVALID', 'shoal.yaml', 'keys and values')
   refuses({ file: file('a: [') }, 'CONFIG_INVALID', 'shoal.yaml', 'not YAML')
   refuses({ flags: { dataDir: ' ' } }, 'CONFIG_INVALID', '--data-dir')
+  refuses({ flags: { uploadRate: '100' } }, 'CONFIG_INVALID', '--upload-rate', '"100"', '100MiB/s', 'expected RATE')
+  refuses({ env: { SHOAL_DOWNLOAD_RATE: '1kB/s' } }, 'CONFIG_INVALID', 'SHOAL_DOWNLOAD_RATE', 'less than 10kB/s')
+  refuses({ file: file('upload-rate: 7') }, 'CONFIG_INVALID', 'shoal.yaml: upload-rate', '7')
+  refuses({ flags: { originRequests: ['4', 'docker.io=0'] } }, 'CONFIG_INVALID', '"docker.io=0"', 'N is from 1 to 256')
+  refuses({ flags: { originRate: 'a/b=1MB/s' } }, 'CONFIG_INVALID', '--origin-rate', '"a/b=1MB/s"', 'not the name')
+  refuses({ flags: { originRate: 'docker.io=fast' } }, 'CONFIG_INVALID', '"docker.io=fast"', '[NAME=]RATE')
+  refuses({ flags: { tags: 'peers' } }, 'CONFIG_INVALID', '--tags', 'zone, registry')
 })
 
 test('a password in a refused URL is not repeated', () => {

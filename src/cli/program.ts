@@ -3,6 +3,7 @@ import { formatZone } from '../../protocols/zone.ts'
 import { CONFIG_KEYS, type ConfigKey, DEFAULTS, keyName, SETTINGS, variableName } from '../config.ts'
 import { formatHostPort, type HostPort } from '../config-values.ts'
 import { EXIT_CODES } from '../errors.ts'
+import { formatRate } from '../rates.ts'
 import { VERSION } from '../version.ts'
 import { add } from './add.ts'
 import { type BanOptions, ban } from './ban.ts'
@@ -87,6 +88,7 @@ function settingOption(key: ConfigKey): Option {
 /** As it would be written as a flag. */
 function defaultText(key: ConfigKey): string {
   if (key === 'dataDir') return ' (default ~/.local/share/shoal, for root /var/lib/shoal)'
+  if (key === 'uploadRate' || key === 'downloadRate') return ` (default ${formatRate(DEFAULTS[key])})`
   const preset: unknown = DEFAULTS[key]
   if (typeof preset === 'boolean') return ` (default ${preset ? 'on' : 'off'})`
   if (typeof preset === 'string') return ` (default ${preset})`
