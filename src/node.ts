@@ -16,6 +16,7 @@ import { openOrigin } from './origin/open-origin.ts'
 import type { Origin } from './origin/origin.ts'
 import { openRendezvous } from './rendezvous/open-rendezvous.ts'
 import { RunningNode } from './running-node.ts'
+import { limitOf } from './rate-limit.ts'
 import type { ShoalNode } from './shoal-node.ts'
 import { openDiskStore } from './store/disk.ts'
 import { createMemoryStore } from './store/memory.ts'
@@ -48,6 +49,10 @@ export interface NodeOptions {
   readonly gossip?: boolean
   readonly log?: Log
 }
+  /** Bytes a second to all peers together. Default: as fast as it goes. */
+  readonly uploadRate?: number | undefined
+  /** Bytes a second from peers and origins together. Default: as fast as it goes. */
+  readonly downloadRate?: number | undefined
 
 /** A node and what the listeners around it need besides. */
 export interface NodeParts {
@@ -79,6 +84,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   const shared = options.shared ?? false
   await using stack = new AsyncDisposableStack()
 
+  const downloadLimit = limitOf(options.downloadRate)
   const metrics = createPrometheus({
     connectedPeers: () => host.peers().length,
     storedBytes: async () => (await store.usage()).bytes,
@@ -103,7 +109,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   )
   await bans.load()
   const library = createLibrary({ host, store, shared, incoming: (digest) => downloads.incoming(digest) })
-  const transfer = stack.use(await openTransfer({ host, library, metrics, log }))
+  const transfer = stack.use(await openTransfer({ host, library, metrics, uploadLimit: limitOf(options.uploadRate), log }))
   const discovery = stack.use(
     await openDiscovery({
       host,
@@ -139,6 +145,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       label,
       connected: () => connectedPeers(host),
       random: Math.random,
+      downloadLimit,
     }),
   )
 

@@ -41,7 +41,7 @@ export class Filling {
 
   constructor(options: FillingOptions) {
     const { incoming, swarm, parts, introduction, claimedSize, onBody } = options
-    const { log, metrics, random, origin, bans } = parts
+    const { log, metrics, random, origin, bans, downloadLimit: limit } = parts
     this.#options = options
     this.#incoming = incoming
     const onFailure = (error: unknown) => {
@@ -52,7 +52,7 @@ export class Filling {
       bans.add(peerId, reason)
       swarm.remove(peerId)
     }
-    this.#peers = new PeerSource(incoming, swarm, { random, log, metrics, onFailure, onLiar })
+    this.#peers = new PeerSource(incoming, swarm, { limit, random, log, metrics, onFailure, onLiar })
     this.#importer = new Importer(incoming, { origin, introduction, claimedSize, log, metrics, onFailure, onBody })
   }
 
@@ -105,6 +105,7 @@ export class Filling {
   close(): void {
     for (const attempts of this.#incoming.attempts.values()) for (const attempt of attempts) attempt.abort.abort()
     this.#importer.close()
+    this.#peers.close()
   }
 
   /** A store that can't take more does not end a download: it streams through. */
@@ -149,7 +150,8 @@ export class Filling {
 
   #failIfHopeless(now: number): void {
     const { attempts, demand, writer, progressedAt, digest } = this.#incoming
-    if (this.#importer.able || this.#importer.running || attempts.size > 0 || demand.satisfied(writer.have)) return
+    if (this.#peers.held || this.#importer.able || this.#importer.running || attempts.size > 0 || demand.satisfied(writer.have))
+      return
     const quietMs = now - progressedAt
     if (
       (quietMs < REUNION_MS && this.#peers.mayReturn) ||

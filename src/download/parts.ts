@@ -2,6 +2,7 @@ import type { ZoneLabel } from '../../protocols/zone.ts'
 import type { Discovery } from '../discovery/discovery.ts'
 import type { PeerRef } from '../net/host.ts'
 import type { Origin } from '../origin/origin.ts'
+import type { RateLimit } from '../rate-limit.ts'
 import type { Rendezvous } from '../rendezvous/rendezvous.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -23,6 +24,8 @@ export interface Parts {
   readonly log: Log
   /** The operator declared that what this node holds may be seen by anybody who reaches it. */
   readonly shared: boolean
+  /** What may come from peers and origins together; `undefined`: as fast as it goes. */
+  readonly downloadLimit?: RateLimit | undefined
   /** Peers that this node is connected with. */
   readonly connected: () => readonly PeerRef[]
   /** Where this node stands. */

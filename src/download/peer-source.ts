@@ -2,10 +2,12 @@ import { hash } from 'node:crypto'
 import type { Bitfield } from '../../protocols/bitfield.ts'
 import { pieceLength } from '../../protocols/pieces.ts'
 import { codeOf, type ShoalError } from '../errors.ts'
+import type { RateLimit } from '../rate-limit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { pickPieces } from '../transfer/pick.ts'
 import type { Swarm } from '../transfer/transfer.ts'
+import { AskBudget } from './ask-budget.ts'
 import { same, type Word } from './claim-book.ts'
 import type { Attempt, Incoming } from './incoming.ts'
 import { PieceWords } from './piece-words.ts'
@@ -21,6 +23,8 @@ const MAX_REMEMBERED = 32
 const HOPELESS_MS = 10_000
 
 export interface PeerSourceOptions {
+  /** What the node may receive of everybody. */
+  readonly limit: RateLimit | undefined
   readonly random: () => number
   readonly log: Log
   readonly metrics: Metrics
@@ -37,6 +41,7 @@ export class PeerSource {
   readonly #options: PeerSourceOptions
   readonly #words: PieceWords
   readonly #usable: Usable
+  readonly #budget: AskBudget
   readonly #wrong = new Map<string, number>()
   /** Pieces that are not asked of peers because of this author's word. */
   readonly #excludedBy = new Map<string, [peerId: string, index: number][]>()
@@ -49,6 +54,7 @@ export class PeerSource {
     this.#options = options
     this.#words = new PieceWords(incoming, swarm)
     this.#usable = new Usable(incoming, swarm)
+    this.#budget = new AskBudget(options.limit, () => incoming.bell.ring())
   }
 
   /** Asks for as much as is wanted and there is room for. */
@@ -81,6 +87,15 @@ export class PeerSource {
   /** Whether some neighbour that is not connected now may come back. */
   get mayReturn(): boolean {
     return this.#usable.mayReturn
+  }
+
+  /** Whether the node's rate limit is what holds it back. */
+  get held(): boolean {
+    return this.#budget.waiting
+  }
+
+  close(): void {
+    this.#budget[Symbol.dispose]()
   }
 
   /** Whether a neighbour says that the blob has another size, which is not among these. */
@@ -148,7 +163,10 @@ export class PeerSource {
     const taken = (index: number) => this.#incoming.taken(index)
     const missing = demand.missing(taken)
     if (missing.length === 0) return
-    const want = { missing, urgent: demand.urgent(taken, URGENT_PIECES), pieceBytes: geometry.pieceBytes, roomBytes }
+    const { pieceBytes } = geometry
+    const mayAsk = this.#budget.room(Math.min(roomBytes, missing.length * pieceBytes), pieceBytes)
+    if (mayAsk < pieceBytes) return
+    const want = { missing, urgent: demand.urgent(taken, URGENT_PIECES), pieceBytes, roomBytes: mayAsk }
     const picks = pickPieces(want, this.#usable.sources(now), this.#options.random)
     for (const { peerId, index } of picks) void this.#fetch(peerId, index)
     if (picks.length === 0 && attempts.size === 0) this.#rehabilitate(missing)
@@ -179,9 +197,11 @@ export class PeerSource {
     const { geometry, writer } = this.#incoming
     const attempt = this.#incoming.begin(index, peerId)
     const { signal } = attempt.abort
+    const length = pieceLength(geometry, index)
     let before = 0
+    this.#budget.spend(length)
     try {
-      const buffer = await writer.buffer(pieceLength(geometry, index), { signal })
+      const buffer = await writer.buffer(length, { signal })
       try {
         const word = this.#words.find(peerId, index, signal)
         word.catch(() => {})
@@ -197,6 +217,7 @@ export class PeerSource {
         buffer.release()
       }
     } catch (error) {
+      this.#budget.giveBack(length - before)
       this.#failed(peerId, index, error, signal)
     } finally {
       this.#incoming.end(index, attempt)

@@ -244,11 +244,15 @@ class EarlyAsks {
     const abort = new AbortController()
     const onAbort = () => abort.abort(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
-    // a holder that does not answer soon must not keep the others from being asked
-    const hurry = setTimeout(() => abort.abort(new ShoalError('PEER_TIMEOUT', 'no first piece in time')), 1_000)
+    let hurry: NodeJS.Timeout | undefined
     try {
+      // how much will come is not known: it is paid for afterwards
+      await parts.downloadLimit?.take(1, abort)
+      // a holder that does not answer soon must not keep the others from being asked
+      hurry = setTimeout(() => abort.abort(new ShoalError('PEER_TIMEOUT', 'no first piece in time')), 1_000)
       const into = new Uint8Array(MIN_PIECE_BYTES)
       const { length, size, mediaType } = await swarm.request(peerId, 0, into, { signal: abort.signal })
+      parts.downloadLimit?.owe(length)
       this.#first ??= { peerId, bytes: into.subarray(0, length), size, mediaType }
     } catch (error) {
       // a piece too large for `into` is refused with the size told: that is an answer, not a stale record

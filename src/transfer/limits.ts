@@ -61,3 +61,12 @@ export const DEFAULT_LIMITS: TransferLimits = Object.freeze({
   recheckBurst: 8,
   recheckEveryMs: 1_000,
 })
+
+/** A part is read for one peer while others wait: under a rate limit, parts are as short as makes a round of all slots take a second. */
+const MIN_PART_BYTES = 16 * KiB
+
+export function limitsUnder(bytesPerSecond: number | undefined, limits: TransferLimits): TransferLimits {
+  if (bytesPerSecond === undefined) return limits
+  const fair = Math.floor(bytesPerSecond / limits.slots)
+  return { ...limits, partBytes: Math.min(limits.partBytes, Math.max(MIN_PART_BYTES, fair)) }
+}

@@ -4,10 +4,11 @@ import { SWARM_PROTOCOL } from '../../protocols/swarm/limits.ts'
 import { ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
 import type { Host, PeerRef } from '../net/host.ts'
+import type { RateLimit } from '../rate-limit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { createClaimVerifier } from './claims.ts'
-import { DEFAULT_LIMITS, type TransferLimits } from './limits.ts'
+import { DEFAULT_LIMITS, limitsUnder, type TransferLimits } from './limits.ts'
 import { Link, type LinkParts } from './link.ts'
 import { PieceServer } from './serve.ts'
 import { Shelf } from './shelf.ts'
@@ -27,6 +28,8 @@ export interface TransferOptions {
   readonly metrics: Metrics
   readonly log: Log
   readonly limits?: Partial<TransferLimits>
+  /** What all peers together may be sent of pieces; messages do not count, and never wait. */
+  readonly uploadLimit?: RateLimit | undefined
   /** Whether a peer may be given anything; a peer that may not is told so. Default: every connected peer. */
   readonly admits?: (peerId: string) => boolean
 }
@@ -52,15 +55,16 @@ class LinkedTransfer implements Transfer {
   #servedBytes = 0
   #closed = false
 
-  constructor({ host, library, metrics, log, limits = {}, admits = () => true }: TransferOptions) {
+  constructor({ host, library, metrics, log, limits = {}, uploadLimit, admits = () => true }: TransferOptions) {
     const now = () => performance.now()
     this.#host = host
-    this.#limits = { ...DEFAULT_LIMITS, ...limits }
+    this.#limits = limitsUnder(uploadLimit?.bytesPerSecond, { ...DEFAULT_LIMITS, ...limits })
     this.#shelf = new Shelf(library, now)
     const parts = { limits: this.#limits, shelf: this.#shelf, metrics, log, now, admits }
     this.#linkParts = { host, limits: this.#limits, metrics, log, now, random: Math.random, verify: createClaimVerifier(host) }
     this.#server = new PieceServer({
       ...parts,
+      uploadLimit,
       onServed: (peerId, bytes) => this.#served(peerId, bytes),
       onShrunk: (digest) => this.refresh(digest),
     })

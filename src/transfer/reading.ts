@@ -57,6 +57,11 @@ export class Reading {
     return this.#at === this.length
   }
 
+  /** Bytes of it that have not been read yet. */
+  get left(): number {
+    return this.length - this.#at
+  }
+
   /** The next part; release it. @throws ShoalError as Holding.read */
   async next(maxBytes: number, signal: AbortSignal): Promise<{ readonly bytes: Uint8Array; release(): void }> {
     const begin = this.#at

@@ -1,6 +1,7 @@
 import type { Digest } from '../../protocols/digest.ts'
 import { createPieceRequestDecoder } from '../../protocols/piece/codec.ts'
 import type { Channel } from '../net/channel.ts'
+import type { RateLimit } from '../rate-limit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { FramePool } from './frame-pool.ts'
@@ -16,6 +17,8 @@ export interface ServerParts {
   readonly metrics: Metrics
   readonly log: Log
   readonly now: () => number
+  /** What all peers together may be sent. */
+  readonly uploadLimit?: RateLimit | undefined
   /** Whether a peer may be given anything. */
   readonly admits: (peerId: string) => boolean
   /** Piece bytes that went out. */

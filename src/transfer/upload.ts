@@ -172,6 +172,13 @@ export class Upload {
     let slot: Slot | undefined
     try {
       while (!this.#ended && (await this.#begin())) {
+        const turn = this.#turn()
+        if (turn === 'later') break
+        if (turn !== undefined) {
+          slot?.release()
+          slot = undefined
+          await turn
+        }
         slot ??= this.#parts.slots.takeNow(this.#evict)
         // what is packed does not wait for others to be served
         if (slot === undefined && this.#packer.open) break
@@ -210,9 +217,30 @@ export class Upload {
     }
   }
 
+  /**
+   * Takes the next part's bytes from what all peers together may be sent: before anything of it is held in memory.
+   * @returns when it is our turn, `later` when what is packed should go out before that, `undefined` when it is now
+   */
+  #turn(): Promise<void> | 'later' | undefined {
+    const { uploadLimit } = this.#parts
+    const bytes = this.#partBytes
+    if (uploadLimit === undefined || bytes === 0) return undefined
+    if (this.#packer.open && !uploadLimit.ready(bytes)) return 'later'
+    return uploadLimit.take(bytes, { signal: this.#channel.closed })
+  }
+
+  get #partBytes(): number {
+    return Math.min(this.#parts.limits.partBytes, this.#reading?.piece.left ?? 0)
+  }
+
   /** Reads a part of the current piece and packs it. @returns the frames that are full now */
   async #pack(): Promise<Frame<Job>[]> {
-    if (this.#reading === undefined || this.#ended) return []
+    const { uploadLimit } = this.#parts
+    const taken = this.#partBytes
+    if (this.#reading === undefined || this.#ended) {
+      uploadLimit?.giveBack(taken)
+      return []
+    }
     const { job, piece } = this.#reading
     const { fresh } = piece
     try {
@@ -226,6 +254,7 @@ export class Upload {
         part.release()
       }
     } catch (error) {
+      uploadLimit?.giveBack(taken)
       this.#endReading()
       this.#unreadable(job, fresh, error)
       return []

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { beaconIntervalMs, expiryMs, newsDelayMs, newsGapMs, welcomeDelayMs } from '../../src/discovery/pace.ts'
 import { RateMeter } from '../../src/discovery/rate-meter.ts'
-import { TokenBucket } from '../../src/discovery/token-bucket.ts'
+import { TokenBucket } from '../../src/token-bucket.ts'
 
 test('beacons and news of a whole zone stay within about 100 messages a second, whatever its size', () => {
   for (const nodes of [1, 2, 10, 100, 500, 1_000, 2_000, 3_000]) {

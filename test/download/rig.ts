@@ -13,6 +13,7 @@ import type { Host, PeerRef } from '../../src/net/host.ts'
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/net/memory.ts'
 import type { OriginSource } from '../../src/origin/origin.ts'
 import { ALONE } from '../../src/rendezvous/alone.ts'
+import type { RateLimit } from '../../src/rate-limit.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import type { BlobMeta, Store } from '../../src/store/store.ts'
 import type { Log } from '../../src/telemetry/log.ts'
@@ -66,7 +67,13 @@ export interface ReadOptions {
 export interface World {
   readonly network: MemoryNetwork
   readonly shared: SharedDiscovery
-  node(options?: { origin?: OriginScript; store?: Store; shared?: boolean; host?: Host }): Promise<TestNode>
+  node(options?: {
+    origin?: OriginScript
+    store?: Store
+    shared?: boolean
+    host?: Host
+    downloadLimit?: RateLimit
+  }): Promise<TestNode>
   /** A peer that says and does what the script says, and is known as a holder unless it is not to be. */
   peer(script: PeerScript, options?: { announced?: boolean }): Promise<ScriptedPeer>
 }
@@ -80,8 +87,8 @@ export function createWorld(t: TestContext): World {
   return {
     network,
     shared,
-    node: async ({ origin, store = createMemoryStore(), shared: open = false, host = network.host() } = {}) =>
-      stack.use(await openTestNode(host, shared, store, createScriptedOrigin(origin), open)),
+    node: async ({ origin, store = createMemoryStore(), shared: open = false, host = network.host(), downloadLimit } = {}) =>
+      stack.use(await openTestNode(host, shared, store, createScriptedOrigin(origin), open, downloadLimit)),
     peer: async (script, { announced = true } = {}) => {
       const peer = stack.use(await openScriptedPeer(network.host(), script))
       const discovery = stack.use(createMemoryDiscovery(shared, { peer: peer.ref, label: LABEL }))
@@ -98,6 +105,7 @@ async function openTestNode(
   origin: ScriptedOrigin,
   shared: boolean,
 ): Promise<TestNode> {
+  downloadLimit: RateLimit | undefined,
   const lines: LogLine[] = []
   const log: Log = pino({ level: 'debug', base: null }, { write: (line: string) => void lines.push(JSON.parse(line)) })
   const { metrics, counts } = createCounts()
@@ -120,6 +128,7 @@ async function openTestNode(
     shared,
     label: LABEL,
     random: Math.random,
+    downloadLimit,
   })
   return {
     host,

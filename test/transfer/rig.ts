@@ -3,6 +3,7 @@ import type { Digest } from '../../protocols/digest.ts'
 import { geometryOf, pieceLength, pieceOffset } from '../../protocols/pieces.ts'
 import type { Host, PeerRef } from '../../src/net/host.ts'
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/net/memory.ts'
+import type { RateLimit } from '../../src/rate-limit.ts'
 import { SILENT } from '../../src/telemetry/log.ts'
 import { type Metrics, NO_METRICS } from '../../src/telemetry/metrics.ts'
 import type { TransferLimits } from '../../src/transfer/limits.ts'
@@ -23,6 +24,7 @@ export interface TestNodeOptions {
   readonly limits?: Partial<TransferLimits>
   readonly metrics?: Metrics
   readonly admits?: (peerId: string) => boolean
+  readonly uploadLimit?: RateLimit
 }
 
 /** A transfer with its library on a host. */

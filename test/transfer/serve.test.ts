@@ -1,71 +1,14 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { createFrameDecoder, encodeFrame } from '../../protocols/frame.ts'
-import { createPieceAnswerDecoder, encodePieceRequest, type PieceHead } from '../../protocols/piece/codec.ts'
-import { PIECE_PROTOCOL } from '../../protocols/piece/limits.ts'
 import { MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
 import { decodeSwarmMessage, encodeSwarmMessage, type SwarmMessage } from '../../protocols/swarm/codec.ts'
 import { MAX_SWARM_MESSAGE_BYTES, SWARM_PROTOCOL } from '../../protocols/swarm/limits.ts'
-import type { Channel } from '../../src/net/channel.ts'
 import type { Host } from '../../src/net/host.ts'
 import { createMemoryNetwork } from '../../src/net/memory.ts'
 import { settled, until } from '../helpers/until.ts'
+import { Asking } from './asking.ts'
 import { content, NEVER, openTestNode, sha256, type TestNode, type TestNodeOptions } from './rig.ts'
-
-/** A peer that asks by hand and notes what comes. */
-class Asking {
-  readonly channel: Channel
-  readonly heads = new Map<number, PieceHead>()
-  readonly bytes = new Map<number, Buffer[]>()
-  readonly failed: number[] = []
-  /** Ids in the order in which their last byte came. */
-  readonly done: number[] = []
-  over: unknown
-  /** Awaited before each chunk is taken. */
-  gate: Promise<void> | undefined
-
-  constructor(channel: Channel) {
-    this.channel = channel
-    const decoder = createPieceAnswerDecoder({
-      onHead: (head) => {
-        this.heads.set(head.id, head)
-        if (head.length === 0) this.done.push(head.id)
-      },
-      onData: (id, part) => {
-        const parts = this.bytes.get(id) ?? []
-        parts.push(Buffer.from(part))
-        this.bytes.set(id, parts)
-        if (this.of(id).length === this.heads.get(id)?.length) this.done.push(id)
-      },
-      onFail: (id) => this.failed.push(id),
-    })
-    channel
-      .read(async (chunk) => {
-        await this.gate
-        decoder.push(chunk)
-      })
-      .then(
-        () => {
-          this.over = 'ended'
-        },
-        (error) => {
-          this.over = error
-        },
-      )
-  }
-
-  static async open(host: Host, node: TestNode): Promise<Asking> {
-    return new Asking(await host.open(node.ref, PIECE_PROTOCOL, { signal: NEVER }))
-  }
-
-  of(id: number): Buffer {
-    return Buffer.concat(this.bytes.get(id) ?? [])
-  }
-
-  async ask(...requests: Parameters<typeof encodePieceRequest>[0][]): Promise<void> {
-    await this.channel.write(requests.map(encodePieceRequest))
-  }
-}
 
 async function serving(
   run: (node: TestNode, network: ReturnType<typeof createMemoryNetwork>) => Promise<void>,
