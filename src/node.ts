@@ -5,18 +5,20 @@ import { parseZone, type ZoneLabel } from '../protocols/zone.ts'
 import type { Discovery } from './discovery/discovery.ts'
 import { openDiscovery } from './discovery/mesh.ts'
 import { openVouching } from './discovery/vouch.ts'
+import { Accusations } from './download/accusations.ts'
 import { createBanFolder } from './download/ban-folder.ts'
 import { Bans } from './download/bans.ts'
 import { NodeDownloads } from './download/downloads.ts'
 import { createLibrary } from './download/library.ts'
+import { openWitness } from './download/witness.ts'
 import type { Host, PeerRef } from './net/host.ts'
 import { createIdentity, loadIdentity } from './net/identity.ts'
 import { openLibp2pHost } from './net/libp2p.ts'
 import { openOrigin } from './origin/open-origin.ts'
 import type { Origin } from './origin/origin.ts'
+import { limitOf } from './rate-limit.ts'
 import { openRendezvous } from './rendezvous/open-rendezvous.ts'
 import { RunningNode } from './running-node.ts'
-import { limitOf } from './rate-limit.ts'
 import type { ShoalNode } from './shoal-node.ts'
 import { openDiskStore } from './store/disk.ts'
 import { createMemoryStore } from './store/memory.ts'
@@ -47,12 +49,12 @@ export interface NodeOptions {
   readonly dht?: boolean
   /** Default true. */
   readonly gossip?: boolean
-  readonly log?: Log
-}
   /** Bytes a second to all peers together. Default: as fast as it goes. */
   readonly uploadRate?: number | undefined
   /** Bytes a second from peers and origins together. Default: as fast as it goes. */
   readonly downloadRate?: number | undefined
+  readonly log?: Log
+}
 
 /** A node and what the listeners around it need besides. */
 export interface NodeParts {
@@ -82,9 +84,9 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   const log = options.log ?? SILENT
   const label = typeof options.zone === 'object' ? options.zone : parseZone(options.zone ?? 'default/default')
   const shared = options.shared ?? false
+  const downloadLimit = limitOf(options.downloadRate)
   await using stack = new AsyncDisposableStack()
 
-  const downloadLimit = limitOf(options.downloadRate)
   const metrics = createPrometheus({
     connectedPeers: () => host.peers().length,
     storedBytes: async () => (await store.usage()).bytes,
@@ -108,6 +110,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
     new Bans({ host, log, folder: dataDir === undefined ? undefined : createBanFolder(join(dataDir, 'bans'), log) }),
   )
   await bans.load()
+  const accusations = new Accusations()
   const library = createLibrary({ host, store, shared, incoming: (digest) => downloads.incoming(digest) })
   const transfer = stack.use(await openTransfer({ host, library, metrics, uploadLimit: limitOf(options.uploadRate), log }))
   const discovery = stack.use(
@@ -139,15 +142,19 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       origin,
       rendezvous,
       bans,
+      accusations,
       metrics,
       log,
+      downloadLimit,
       shared,
       label,
       connected: () => connectedPeers(host),
       random: Math.random,
-      downloadLimit,
     }),
   )
+
+  const knows = (peerId: string) => host.isConnected(peerId) || discovery.members().some(({ peer }) => peer.id === peerId)
+  stack.use(await openWitness({ host, store, bans, accusations, knows, downloads, shared, log }))
 
   const closing = stack.move()
   const node = new RunningNode({ host, store, transfer, discovery, downloads, bans, label, dataDir, shared, closing })

@@ -12,9 +12,9 @@ import { type Clock, SYSTEM_CLOCK } from '../clock.ts'
 import { ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
 import type { Host, PeerRef } from '../net/host.ts'
+import { readOnlyFrame, writeOnlyFrame } from '../net/only-frame.ts'
 import type { Log } from '../telemetry/log.ts'
 import { PeerLimits } from './peer-limits.ts'
-import { readOnlyFrame, writeOnlyFrame } from './vouch-exchange.ts'
 
 const MAX_ASKED = 8
 /** Others may know it fresher than the first who answers. */

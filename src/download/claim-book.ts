@@ -86,7 +86,7 @@ export class ClaimBook {
   }
 
   /** The claims of authors who said something else than the truth: the evidence against them. */
-  contradicting(truth: (index: number) => Uint8Array | undefined): readonly Claim[] {
+  contradicting(truth: (index: number) => Uint8Array | undefined): Claim[] {
     const claims = new Set<Claim>()
     for (const [index, entries] of this.#byPiece) {
       const right = truth(index)

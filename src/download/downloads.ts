@@ -12,10 +12,12 @@ import { Session } from './session.ts'
 export class NodeDownloads implements Downloads {
   readonly #parts: SharedParts
   readonly #sessions = new Map<string, Session>()
+  readonly #unsubscribe: () => void
   #closed = false
 
   constructor(parts: Parts) {
     this.#parts = { ...parts, downlink: new Downlink() }
+    this.#unsubscribe = parts.bans.onBan(({ peerId }) => this.#distrust(peerId))
   }
 
   async open(digest: Digest, options: OpenOptions): Promise<OpenBlob> {
@@ -62,7 +64,13 @@ export class NodeDownloads implements Downloads {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true
+    this.#unsubscribe()
     await Promise.all([...this.#sessions.values()].map((session) => session.close()))
+  }
+
+  /** Who was caught about one blob is not believed about another. */
+  #distrust(peerId: string): void {
+    for (const session of this.#sessions.values()) session.incoming?.book.suspect(peerId)
   }
 
   #running(digest: Digest): Session | undefined {

@@ -1,6 +1,7 @@
 import type { Claim } from '../../protocols/claim/codec.ts'
 import { MAX_CLAIM_HASHES } from '../../protocols/claim/limits.ts'
 import type { Digest } from '../../protocols/digest.ts'
+import { ShoalError } from '../errors.ts'
 import type { Host } from '../net/host.ts'
 import type { Store, StoredBlob } from '../store/store.ts'
 import { signClaim } from '../transfer/claims.ts'
@@ -135,13 +136,16 @@ class SignedPages {
   }
 
   async #sign(blob: StoredBlob, first: number): Promise<Claim> {
-    const hashes = await blob.hashes(first, Math.min(MAX_CLAIM_HASHES, blob.geometry.pieces - first))
+    const page = await blob.hashes(first, Math.min(MAX_CLAIM_HASHES, blob.geometry.pieces - first))
+    const hashes = page.filter((hash) => hash !== undefined)
+    // the hashes of other pieces in their place would be a lie, signed by us
+    if (hashes.length < page.length) throw new ShoalError('STORE_CORRUPT', `${blob.digest} is not held whole any more`)
     return signClaim(this.#host, {
       kind: 'complete',
       digest: blob.digest,
       size: blob.geometry.size,
       first,
-      hashes: hashes.filter((hash) => hash !== undefined),
+      hashes,
     })
   }
 }

@@ -9,6 +9,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Downlink } from '../transfer/downlink.ts'
 import type { Transfer } from '../transfer/transfer.ts'
+import type { Accusations } from './accusations.ts'
 import type { Bans } from './bans.ts'
 
 /** What a download is made of. The parts meet only here. */
@@ -20,12 +21,13 @@ export interface Parts {
   readonly origin: Origin
   readonly rendezvous: Rendezvous
   readonly bans: Bans
+  readonly accusations: Accusations
   readonly metrics: Metrics
   readonly log: Log
-  /** The operator declared that what this node holds may be seen by anybody who reaches it. */
-  readonly shared: boolean
   /** What may come from peers and origins together; `undefined`: as fast as it goes. */
   readonly downloadLimit?: RateLimit | undefined
+  /** The operator declared that what this node holds may be seen by anybody who reaches it. */
+  readonly shared: boolean
   /** Peers that this node is connected with. */
   readonly connected: () => readonly PeerRef[]
   /** Where this node stands. */

@@ -1,4 +1,5 @@
 import type { Claim } from '../../protocols/claim/codec.ts'
+import { contradictoryPair } from '../../protocols/claim/contradiction.ts'
 import { type ClaimBook, same } from './claim-book.ts'
 import type { Incoming } from './incoming.ts'
 
@@ -35,7 +36,7 @@ function contradicted(book: ClaimBook, accepted: readonly (Uint8Array | undefine
   return doubted
 }
 
-/** Authors who signed, for the whole blob, exactly the list that the digest has just proven wrong. */
+/** Authors who signed, for the whole blob, exactly the list that the digest has just proven wrong, and those who signed two that can't both be right. */
 export function provenLiars(
   book: ClaimBook,
   accepted: readonly (Uint8Array | undefined)[],
@@ -49,7 +50,9 @@ export function provenLiars(
         return said !== undefined && hash !== undefined && same(said, hash)
       }),
     )
-    if (claims.length > 0 && vouchesForAll) liars.set(author, claims)
+    const both = contradictoryPair(claims)
+    if (both !== undefined) liars.set(author, both)
+    else if (claims.length > 0 && vouchesForAll) liars.set(author, claims)
   }
   return liars
 }

@@ -1,3 +1,5 @@
+import type { Claim } from '../../protocols/claim/codec.ts'
+import { contradicts } from '../../protocols/claim/contradiction.ts'
 import { codeOf } from '../errors.ts'
 import type { BlobMeta } from '../store/store.ts'
 import type { Incoming } from './incoming.ts'
@@ -47,15 +49,24 @@ export async function commitOrDoubt(checking: Checking): Promise<boolean> {
 }
 
 /** With the truth known, authors who said something else are proven liars. */
-async function convict(incoming: Incoming, { bans, peerId }: Parts): Promise<void> {
+async function convict(incoming: Incoming, { bans, accusations, peerId }: Parts): Promise<void> {
   const { book, geometry, writer, digest } = incoming
-  if (book.authors().size === 0) return
+  const accused = accusations.take(digest)
+  if (book.authors().size === 0 && accused.length === 0) return
   const truth = await writer.hashes(0, geometry.pieces)
   incoming.cutMisled(truth)
-  const wrong = book.contradicting((index) => truth[index])
+  const hash = (index: number) => truth[index]
+  const wrong = book.contradicting(hash)
+  for (const claim of accused) if (contradicts(claim, { size: geometry.size, hash })) wrong.push(claim)
   for (const [author, claims] of Map.groupBy(wrong, (claim) => claim.author)) {
-    if (author !== peerId) bans.add(author, `signed a wrong piece list of ${digest}`, claims.slice(0, MAX_EVIDENCE))
+    if (author !== peerId) bans.add(author, `signed a wrong piece list of ${digest}`, proofIn(claims))
   }
+}
+
+/** One statement of a holder proves it; what an importer got may not be its fault. */
+function proofIn(claims: readonly Claim[]): readonly Claim[] {
+  const proof = claims.find((claim) => claim.kind === 'complete')
+  return proof === undefined ? claims.slice(0, MAX_EVIDENCE) : [proof]
 }
 
 /** Every path led to the wrong digest: nothing is kept, and who signed exactly this list is proven wrong by the digest itself. */

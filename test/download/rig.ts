@@ -5,15 +5,17 @@ import { pino } from 'pino'
 import { type Digest, digestOf } from '../../protocols/digest.ts'
 import { MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
 import { createMemoryDiscovery, createSharedDiscovery, type SharedDiscovery } from '../../src/discovery/memory.ts'
+import { Accusations } from '../../src/download/accusations.ts'
 import { Bans } from '../../src/download/bans.ts'
 import { NodeDownloads } from '../../src/download/downloads.ts'
 import { createLibrary } from '../../src/download/library.ts'
+import { openWitness } from '../../src/download/witness.ts'
 import { codeOf, type ErrorCode } from '../../src/errors.ts'
 import type { Host, PeerRef } from '../../src/net/host.ts'
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/net/memory.ts'
 import type { OriginSource } from '../../src/origin/origin.ts'
-import { ALONE } from '../../src/rendezvous/alone.ts'
 import type { RateLimit } from '../../src/rate-limit.ts'
+import { ALONE } from '../../src/rendezvous/alone.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import type { BlobMeta, Store } from '../../src/store/store.ts'
 import type { Log } from '../../src/telemetry/log.ts'
@@ -46,6 +48,7 @@ export interface TestNode extends AsyncDisposable {
   readonly transfer: Transfer
   readonly downloads: NodeDownloads
   readonly bans: Bans
+  readonly accusations: Accusations
   readonly origin: ScriptedOrigin
   readonly counts: Counts
   readonly log: readonly LogLine[]
@@ -104,13 +107,14 @@ async function openTestNode(
   store: Store,
   origin: ScriptedOrigin,
   shared: boolean,
-): Promise<TestNode> {
   downloadLimit: RateLimit | undefined,
+): Promise<TestNode> {
   const lines: LogLine[] = []
   const log: Log = pino({ level: 'debug', base: null }, { write: (line: string) => void lines.push(JSON.parse(line)) })
   const { metrics, counts } = createCounts()
   const ref = { id: host.peerId, addresses: host.addresses() }
   const bans = new Bans({ host, log })
+  const accusations = new Accusations()
   const library = createLibrary({ host, store, shared, incoming: (digest) => downloads.incoming(digest) })
   const transfer = await openTransfer({ host, library, metrics, log, limits: QUICK })
   const discovery = createMemoryDiscovery(sharedDiscovery, { peer: ref, label: LABEL })
@@ -123,13 +127,16 @@ async function openTestNode(
     rendezvous: ALONE,
     connected: () => [],
     bans,
+    accusations,
     metrics,
     log,
+    downloadLimit,
     shared,
     label: LABEL,
     random: Math.random,
-    downloadLimit,
   })
+  const knows = (peerId: string) => host.isConnected(peerId)
+  const witness = await openWitness({ host, store, bans, accusations, knows, downloads, shared, log })
   return {
     host,
     ref,
@@ -137,6 +144,7 @@ async function openTestNode(
     transfer,
     downloads,
     bans,
+    accusations,
     origin,
     counts,
     log: lines,
@@ -159,6 +167,7 @@ async function openTestNode(
       return Buffer.concat(chunks)
     },
     [Symbol.asyncDispose]: async () => {
+      await witness[Symbol.asyncDispose]()
       await downloads[Symbol.asyncDispose]()
       await bans[Symbol.asyncDispose]()
       await discovery[Symbol.asyncDispose]()

@@ -4,6 +4,7 @@ import type { ZoneMessage } from '../../protocols/beacon/codec.ts'
 import { Bitfield } from '../../protocols/bitfield.ts'
 import type { Claim } from '../../protocols/claim/codec.ts'
 import { digestFromBytes } from '../../protocols/digest.ts'
+import type { Evidence } from '../../protocols/evidence/codec.ts'
 import type { PieceHead, PieceRequest } from '../../protocols/piece/codec.ts'
 import { geometryOf, MAX_BLOB_BYTES, MAX_PIECE_BYTES, MAX_PIECES, PIECE_SIZES } from '../../protocols/pieces.ts'
 import type { SwarmMessage } from '../../protocols/swarm/codec.ts'
@@ -92,6 +93,23 @@ export const claim: fc.Arbitrary<Claim> = fc
     return { ...rest, first, hashes: drawn.slice(0, pieces - first) }
   })
 
+/** One claim of a holder, or two that differ in a hash or in the size. */
+export const evidence: fc.Arbitrary<Evidence> = fc
+  .record({ a: claim, signature: bytes(64), how: fc.constantFrom('one', 'hash', 'size') })
+  .map(({ a, signature, how }): Evidence => {
+    const first: Claim = { ...a, kind: 'complete' }
+    const [hash, ...rest] = a.hashes
+    if (how === 'one') return { claims: [first] }
+    if (how === 'size' || hash === undefined) {
+      const size = a.size === 0 ? 1 : a.size - 1
+      const { pieces } = geometryOf(size)
+      const at = Math.min(a.first, Math.max(0, pieces - 1))
+      const hashes = pieces === 0 ? [] : [hash ?? new Uint8Array(32)]
+      return { claims: [first, { ...first, size, first: at, hashes, signature }] }
+    }
+    return { claims: [first, { ...first, hashes: [hash.map((byte) => byte ^ 1), ...rest], signature }] }
+  })
+
 const bitfield = (pieces: number) =>
   fc.array(fc.integer({ min: 0, max: Math.max(0, pieces - 1) }), { maxLength: 32 }).map((held) => {
     const field = new Bitfield(pieces)
@@ -145,6 +163,12 @@ export const zoneMessage: fc.Arbitrary<ZoneMessage> = fc.oneof(
     addresses,
     added: fc.array(digest, { maxLength: 128 }),
     removed: fc.array(digest, { maxLength: 128 }),
+  }),
+  fc.record({
+    type: fc.constant('pause' as const),
+    origin: fc.constantFrom('docker.io', 'localhost', '127.0.0.1:5000', '[::1]:5000', `${'a'.repeat(255)}`),
+    who: fc.constantFrom('everybody' as const, 'nobody' as const, 'operator' as const),
+    retryAfterMs: fc.integer({ min: 1, max: 60_000 }),
   }),
 )
 

@@ -1,6 +1,7 @@
 import type fc from 'fast-check'
 import { decodeZoneMessage, encodeZoneMessage } from '../../protocols/beacon/codec.ts'
 import { decodeClaim, encodeClaim } from '../../protocols/claim/codec.ts'
+import { decodeEvidence, encodeEvidence } from '../../protocols/evidence/codec.ts'
 import {
   createPieceAnswerDecoder,
   createPieceRequestDecoder,
@@ -30,6 +31,7 @@ export const CODECS: Readonly<Record<string, Codec<unknown>>> = {
   'piece request': codec(any.pieceRequest, encodePieceRequest, (bytes) => decodeRequests(bytes)[0]),
   'piece answer': codec(any.pieceHead, encodePieceAnswer, (bytes) => decodeAnswers(bytes)[0] as never),
   'claim claim': codec(any.claim, encodeClaim, decodeClaim),
+  'evidence evidence': codec(any.evidence, encodeEvidence, decodeEvidence),
   'swarm message': codec(any.swarmMessage, encodeSwarmMessage, decodeSwarmMessage),
   'beacon message': codec(any.zoneMessage, encodeZoneMessage, decodeZoneMessage),
   'tag question': codec(any.tagQuestion, encodeTagQuestion, decodeTagQuestion),

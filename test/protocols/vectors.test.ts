@@ -7,6 +7,7 @@ import { zoneTopic } from '../../protocols/beacon/codec.ts'
 import * as beaconLimits from '../../protocols/beacon/limits.ts'
 import { claimSigningBytes, decodeClaim } from '../../protocols/claim/codec.ts'
 import * as claimLimits from '../../protocols/claim/limits.ts'
+import * as evidenceLimits from '../../protocols/evidence/limits.ts'
 import * as pieceLimits from '../../protocols/piece/limits.ts'
 import * as swarmLimits from '../../protocols/swarm/limits.ts'
 import * as tagLimits from '../../protocols/tag/limits.ts'
@@ -34,6 +35,7 @@ const LIMITS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   swarm: swarmLimits,
   beacon: beaconLimits,
   tag: tagLimits,
+  evidence: evidenceLimits,
 }
 const ROOT = resolve(import.meta.dirname, '../../protocols')
 const vectorsOf = (folder: string): Vectors => JSON.parse(readFileSync(`${ROOT}/${folder}/vectors.json`, 'utf8'))

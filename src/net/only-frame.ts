@@ -1,6 +1,6 @@
 import { createFrameDecoder, encodeFrame } from '../../protocols/frame.ts'
 import { ShoalError } from '../errors.ts'
-import type { Channel } from '../net/channel.ts'
+import type { Channel } from './channel.ts'
 
 /** Reads the one frame that the other side sends before it ends its side. @throws ShoalError MESSAGE_MALFORMED, MESSAGE_TOO_LARGE, PEER_GONE */
 export async function readOnlyFrame(channel: Channel, maxBytes: number): Promise<Uint8Array> {

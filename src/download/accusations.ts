@@ -1,0 +1,41 @@
+import type { Claim } from '../../protocols/claim/codec.ts'
+import type { Digest } from '../../protocols/digest.ts'
+
+/** What is kept until the truth is known: 33 KiB each at most. */
+const MAX_ACCUSATIONS = 64
+/** Of one who tells, so that it can't crowd out what others tell. */
+const MAX_PER_TELLER = 8
+
+/** Statements that others call wrong, about blobs that are still coming in. Nothing follows from them until this node can check. */
+export class Accusations {
+  readonly #kept = new Map<string, { readonly claim: Claim; readonly teller: string }>()
+
+  get size(): number {
+    return this.#kept.size
+  }
+
+  add(claim: Claim, teller: string): void {
+    const key = keyOf(claim)
+    if (this.#kept.has(key)) return
+    const own = [...this.#kept].filter(([, accusation]) => accusation.teller === teller)
+    const [oldest] = own.length >= MAX_PER_TELLER ? (own[0] as [string, unknown]) : [...this.#kept.keys()]
+    if (own.length >= MAX_PER_TELLER || this.#kept.size >= MAX_ACCUSATIONS) this.#kept.delete(oldest as string)
+    this.#kept.set(key, { claim, teller })
+  }
+
+  /** What was said of a blob, to be checked now that it is known. */
+  take(digest: Digest): Claim[] {
+    const taken: Claim[] = []
+    for (const [key, { claim }] of this.#kept) {
+      if (!claim.digest.equals(digest)) continue
+      taken.push(claim)
+      this.#kept.delete(key)
+    }
+    return taken
+  }
+}
+
+/** One statement of each author about each blob will do. */
+function keyOf({ digest, author }: Claim): string {
+  return `${digest} ${author}`
+}
