@@ -1,5 +1,6 @@
 import type { Digest } from '../digest.ts'
 import { Reader } from '../reader.ts'
+import { isRegistryName } from '../reference.ts'
 import { Writer } from '../writer.ts'
 import { formatZone, parseZone, type ZoneLabel, zoneName } from '../zone.ts'
 import {
@@ -7,6 +8,8 @@ import {
   MAX_ADDRESSES,
   MAX_LABEL_BYTES,
   MAX_NEWS_DIGESTS,
+  MAX_ORIGIN_BYTES,
+  MAX_PAUSE_MS,
   MAX_ROLE_BYTES,
   MAX_ROLES,
   MAX_VERSION_BYTES,
@@ -37,11 +40,22 @@ export interface HolderNews {
   readonly removed: readonly Digest[]
 }
 
-export type ZoneMessage = Beacon | HolderNews
+/** An origin asked the author to leave it alone for a while. */
+export interface OriginPause {
+  readonly type: 'pause'
+  /** A registry's name as in image references (`docker.io`), or a file server's host and port. */
+  readonly origin: string
+  /** Whom it asked: whoever it is, those without credentials, or those with the operator's own. */
+  readonly who: (typeof PAUSED)[number]
+  readonly retryAfterMs: number
+}
+
+export type ZoneMessage = Beacon | HolderNews | OriginPause
 
 const VERSION = 1
 /** Types as they are numbered on the wire, from 1. */
-const TYPES = Object.freeze(['beacon', 'news'] as const)
+const TYPES = Object.freeze(['beacon', 'news', 'pause'] as const)
+const PAUSED = Object.freeze(['everybody', 'nobody', 'operator'] as const)
 /** The shape of a multiaddr's text; whether it is one is for whoever dials it. */
 const ADDRESS = /^(?:\/[^\s/]+)+$/
 const ROLE = /^[a-z][a-z0-9-]*$/
@@ -54,7 +68,8 @@ export function zoneTopic(label: ZoneLabel): string {
 export function encodeZoneMessage(message: ZoneMessage): Uint8Array {
   const writer = new Writer(1024).u8(VERSION).oneOf(TYPES, message.type)
   if (message.type === 'beacon') writeBeacon(writer, message)
-  else writeNews(writer, message)
+  else if (message.type === 'news') writeNews(writer, message)
+  else writePause(writer, message)
   return writer.finish()
 }
 
@@ -64,7 +79,7 @@ export function decodeZoneMessage(bytes: Uint8Array): ZoneMessage {
   if (bytes.length > MAX_ZONE_MESSAGE_BYTES) throw reader.tooLarge(`${bytes.length} bytes`)
   const version = reader.u8()
   if (version !== VERSION) throw reader.malformed(`version ${version}`)
-  const message = reader.oneOf(TYPES) === 'beacon' ? readBeacon(reader) : readNews(reader)
+  const message = READ[reader.oneOf(TYPES)](reader)
   reader.end()
   return message
 }
@@ -106,6 +121,33 @@ function readNews(reader: Reader): HolderNews {
   if (added.length + removed.length > MAX_NEWS_DIGESTS) throw reader.tooLarge(`${added.length + removed.length} digests`)
   return { type: 'news', addresses, added, removed }
 }
+
+function writePause(writer: Writer, { origin, who, retryAfterMs }: OriginPause): void {
+  if (!isOrigin(origin)) throw new TypeError(`not an origin: "${origin.slice(0, 100)}"`)
+  if (!isPause(retryAfterMs)) throw new TypeError(`not a pause: ${retryAfterMs} ms`)
+  writer.text(origin, MAX_ORIGIN_BYTES).oneOf(PAUSED, who).u32(retryAfterMs)
+}
+
+function readPause(reader: Reader): OriginPause {
+  const origin = reader.text(MAX_ORIGIN_BYTES)
+  if (!isOrigin(origin)) throw reader.malformed('not an origin')
+  const who = reader.oneOf(PAUSED)
+  const retryAfterMs = reader.u32()
+  if (retryAfterMs > MAX_PAUSE_MS) throw reader.tooLarge(`${retryAfterMs} ms`)
+  if (!isPause(retryAfterMs)) throw reader.malformed('no pause')
+  return { type: 'pause', origin, who, retryAfterMs }
+}
+
+/** One origin has one name. */
+function isOrigin(text: string): boolean {
+  return isRegistryName(text) && text === text.toLowerCase()
+}
+
+function isPause(ms: number): boolean {
+  return Number.isInteger(ms) && ms >= 1 && ms <= MAX_PAUSE_MS
+}
+
+const READ = Object.freeze({ beacon: readBeacon, news: readNews, pause: readPause })
 
 function writeAddresses(writer: Writer, addresses: readonly string[]): void {
   writer.list(addresses, MAX_ADDRESSES, (address) => {

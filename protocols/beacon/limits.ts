@@ -10,3 +10,7 @@ export const MAX_VERSION_BYTES = 64
 export const MAX_LABEL_BYTES = 191
 /** Digests in one news message, added and removed together: what a member holds is told over many messages, not in one. */
 export const MAX_NEWS_DIGESTS = 256
+/** An origin's name, as long as the grammar of `reference.ts` allows. */
+export const MAX_ORIGIN_BYTES = 255
+/** A pause that was only told of: what a lie about an origin can cost. */
+export const MAX_PAUSE_MS = 60_000

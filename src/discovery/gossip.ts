@@ -1,4 +1,4 @@
-import type { Beacon, HolderNews, ZoneMessage } from '../../protocols/beacon/codec.ts'
+import type { Beacon, HolderNews, OriginPause, ZoneMessage } from '../../protocols/beacon/codec.ts'
 import { decodeZoneMessage, encodeZoneMessage, zoneTopic } from '../../protocols/beacon/codec.ts'
 import { MAX_ADDRESS_BYTES, MAX_ADDRESSES, MAX_NEWS_DIGESTS } from '../../protocols/beacon/limits.ts'
 import type { Digest } from '../../protocols/digest.ts'
@@ -45,6 +45,8 @@ export interface ZoneGossipOptions {
   readonly onJoin: () => void
   /** Somebody is there, after nobody was. */
   readonly onCompany: () => void
+  /** A member says that an origin wants to be left alone. */
+  readonly onPause: (author: string, pause: OriginPause) => void
 }
 
 /** Tells the zone that this node lives and what it holds, and hears the same of the others. */
@@ -88,6 +90,11 @@ export class ZoneGossip implements Sink, Disposable {
     this.#scheduleNews()
   }
 
+  /** Tells the zone at once that an origin wants to be left alone. */
+  pause(pause: OriginPause): void {
+    if (!this.#closed && this.#options.view.nodes > 1) void this.#publish(pause)
+  }
+
   async ready(): Promise<void> {
     while (this.#book.busy && !this.#closed) await this.#waiters.wait()
   }
@@ -119,6 +126,7 @@ export class ZoneGossip implements Sink, Disposable {
       this.#options.log.debug({ peerId: author, err: error }, 'a zone message is malformed')
       return 'reject'
     }
+    if (message.type === 'pause') return this.#hearPause(author, message)
     return message.type === 'beacon' ? this.#hearBeacon(author, message) : this.#hearNews(author, message)
   }
 
@@ -143,6 +151,13 @@ export class ZoneGossip implements Sink, Disposable {
     }
     // What others recorded in the DHT lives on for hours.
     for (const digest of news.removed) if (holders.remove(String(digest), author)) stale.add(String(digest), author, now)
+    return verdict
+  }
+
+  #hearPause(author: string, pause: OriginPause): Verdict {
+    const { view, clock, onPause } = this.#options
+    const verdict = view.hearPause(author, clock.now())
+    if (verdict === 'accept') onPause(author, pause)
     return verdict
   }
 

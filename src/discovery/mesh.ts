@@ -1,3 +1,4 @@
+import type { OriginPause } from '../../protocols/beacon/codec.ts'
 import type { Digest } from '../../protocols/digest.ts'
 import type { ZoneLabel } from '../../protocols/zone.ts'
 import { type Clock, SYSTEM_CLOCK } from '../clock.ts'
@@ -36,16 +37,23 @@ export interface DiscoveryOptions {
   readonly knownHolderMs?: number
   /** Milliseconds since the epoch: a restart has a later one. */
   readonly startedAt?: number
+  /** A member says that an origin wants to be left alone. */
+  readonly onPause?: (author: string, pause: OriginPause) => void
 }
 
-const KNOWN_HOLDER_MS = 1_000
+/** Discovery that also carries what a zone tells itself about origins. */
+export interface ZoneDiscovery extends Discovery {
+  tellPause(pause: OriginPause): void
+}
+
+const DEFAULTS = Object.freeze({ clock: SYSTEM_CLOCK, random: Math.random, knownHolderMs: 1_000, onPause: () => {} })
 
 /** Discovery by what the host has: gossip in the zone, the DHT across the mesh; either alone suffices. */
-export async function openDiscovery(options: DiscoveryOptions): Promise<Discovery> {
-  return new Mesh({ clock: SYSTEM_CLOCK, random: Math.random, startedAt: Date.now(), knownHolderMs: KNOWN_HOLDER_MS, ...options })
+export async function openDiscovery(options: DiscoveryOptions): Promise<ZoneDiscovery> {
+  return new Mesh({ ...DEFAULTS, startedAt: Date.now(), ...options })
 }
 
-class Mesh implements Discovery {
+class Mesh implements ZoneDiscovery {
   readonly #options: Required<DiscoveryOptions>
   readonly #view: ZoneView
   readonly #holders: Holders
@@ -100,6 +108,10 @@ class Mesh implements Discovery {
   withdraw(digest: Digest): void {
     this.#gossip?.withdraw(digest)
     this.#dht?.withdraw(digest)
+  }
+
+  tellPause(pause: OriginPause): void {
+    this.#gossip?.pause(pause)
   }
 
   forget(digest: Digest, peerId: string): void {

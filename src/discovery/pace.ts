@@ -52,6 +52,8 @@ export function authorLimits(nodes: number, heardPerSecond: number) {
   return {
     beacons: { burst: 6, refillMs: clamp(beaconIntervalMs(nodes, heardPerSecond) / 4, 500, 5_000) },
     news: { burst: 16, refillMs: clamp(newsGapMs(nodes) / 4, 100, 2_000) },
+    // an origin that asks to be left alone does so once in a while, and a node has only so many origins
+    pauses: { burst: 8, refillMs: 5_000 },
   }
 }
 

@@ -1,10 +1,10 @@
 import type { Beacon, HolderNews } from '../../protocols/beacon/codec.ts'
 import { type ZoneLabel, zoneName } from '../../protocols/zone.ts'
 import type { PeerRef, Verdict } from '../net/host.ts'
+import { TokenBucket } from '../token-bucket.ts'
 import type { Member } from './discovery.ts'
 import { authorLimits, beaconIntervalMs, expiryMs } from './pace.ts'
 import { RateMeter } from './rate-meter.ts'
-import { TokenBucket } from '../token-bucket.ts'
 
 export interface ZoneViewOptions {
   /** This node's own peer id. */
@@ -35,6 +35,7 @@ interface Entry {
   expiresAt: number
   readonly beacons: TokenBucket
   readonly news: TokenBucket
+  readonly pauses: TokenBucket
 }
 
 /**
@@ -89,6 +90,12 @@ export class ZoneView {
     return { verdict: 'accept', joined: false }
   }
 
+  /** A pause of an origin counts only from a member whose beacon was heard, and is no sign of life. */
+  hearPause(author: string, now: number): Verdict {
+    const entry = this.#entries.get(author)
+    return entry?.beacon !== undefined && entry.pauses.take(now, this.#limits(now).pauses) ? 'accept' : 'ignore'
+  }
+
   /** Forgets who has been silent for too long, and says who that was. */
   expire(now: number): ReadonlySet<string> {
     const gone = new Set<string>()
@@ -132,6 +139,7 @@ export class ZoneView {
       expiresAt: now,
       beacons: new TokenBucket(),
       news: new TokenBucket(),
+      pauses: new TokenBucket(),
     }
     this.#entries.set(author, entry)
     return entry

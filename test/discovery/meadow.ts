@@ -1,9 +1,10 @@
 /** Nodes on a network in memory and on a clock that the test turns. */
 import type { TestContext } from 'node:test'
+import type { OriginPause } from '../../protocols/beacon/codec.ts'
 import { type Digest, digestOf } from '../../protocols/digest.ts'
 import { parseZone } from '../../protocols/zone.ts'
 import type { Candidate, Discovery } from '../../src/discovery/discovery.ts'
-import { openDiscovery } from '../../src/discovery/mesh.ts'
+import { openDiscovery, type ZoneDiscovery } from '../../src/discovery/mesh.ts'
 import type { Host } from '../../src/net/host.ts'
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/net/memory.ts'
 import { SILENT } from '../../src/telemetry/log.ts'
@@ -30,6 +31,13 @@ export interface JoinOptions {
   readonly host?: Host
 }
 
+export interface Joined {
+  readonly host: Host
+  readonly discovery: ZoneDiscovery
+  /** What it heard of origins that want to be left alone. */
+  readonly pauses: readonly (readonly [author: string, pause: OriginPause])[]
+}
+
 export class Meadow {
   readonly network: MemoryNetwork = createMemoryNetwork()
   readonly clock = new VirtualClock()
@@ -47,10 +55,12 @@ export class Meadow {
     return host
   }
 
-  async join(options: JoinOptions = {}): Promise<{ host: Host; discovery: Discovery }> {
+  async join(options: JoinOptions = {}): Promise<Joined> {
     const host = options.host ?? this.host(options)
+    const pauses: [author: string, pause: OriginPause][] = []
     const discovery = await openDiscovery({
       host,
+      onPause: (author, pause) => pauses.push([author, pause]),
       label: parseZone(options.zone ?? 'eu/a'),
       roles: options.roles ?? [],
       version: '0.0.0-test',
@@ -63,7 +73,7 @@ export class Meadow {
       startedAt: options.startedAt ?? 1_000,
     })
     this.#t.after(() => discovery[Symbol.asyncDispose]())
-    return { host, discovery }
+    return { host, discovery, pauses }
   }
 }
 
