@@ -32,9 +32,8 @@ export class Crowd implements AsyncDisposable {
     const { hosts, onLog, dir, programOf } = options
     await using stack = new AsyncDisposableStack()
     const start = async (host: number, bootstrap: readonly string[]): Promise<HostDaemon> => {
-      const program = programOf?.(host)
       const own = { host, bootstrap, dataDir: join(dir, `host-${host}`), onLog: (line: string) => onLog?.(host, line) }
-      return stack.use(await HostDaemon.start({ ...options, ...own, ...(program === undefined ? {} : { program }) }))
+      return stack.use(await HostDaemon.start({ ...options, ...own, program: programOf?.(host) }))
     }
     const first = await start(1, [])
     const starting = Array.from({ length: hosts - 1 }, (_, i) => start(i + 2, first.addresses))
@@ -51,6 +50,13 @@ export class Crowd implements AsyncDisposable {
     return this.daemons.filter(({ killed }) => !killed)
   }
 
+  /** Rejects as well when a daemon ends that nobody has killed, or when what goes on in the background fails. */
+  whileRunning<T>(work: Promise<T>, ...background: readonly Promise<void>[]): Promise<T> {
+    const failing = [...this.daemons.map((daemon) => daemon.crashed()), ...background.map(onlyFailure)]
+    for (const each of failing) each.catch(() => {})
+    return Promise.race([work, ...failing])
+  }
+
   get cpuSeconds(): number {
     return this.daemons.reduce((sum, { usage }) => sum + usage.cpuSeconds, 0)
   }
@@ -58,6 +64,11 @@ export class Crowd implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.daemons.map((daemon) => daemon[Symbol.asyncDispose]()))
   }
+}
+
+async function onlyFailure(work: Promise<void>): Promise<never> {
+  await work
+  return new Promise<never>(() => {})
 }
 
 /** Waits until each has heard of every other. */

@@ -1,11 +1,13 @@
 import { quantile } from '../lib/stats.ts'
+import type { Judged } from './judge.ts'
 import type { Reading } from './reader.ts'
+import type { Transfer } from './reader-script.ts'
 import type { Usage } from './usage-samples.ts'
 
 const GIB = 2 ** 30
 
 /** One host at the end of a round. */
-export interface HostOutcome extends Reading {
+export interface HostOutcome extends Reading, Judged {
   readonly host: number
   readonly killed: boolean
   readonly cpuSeconds: number
@@ -13,11 +15,6 @@ export interface HostOutcome extends Reading {
   /** Over its link, headers included. */
   readonly sentBytes: number
   readonly receivedBytes: number
-  readonly fromOriginBytes: number
-  readonly fromPeersBytes: number
-  /** Of pieces that it already had. */
-  readonly wastedBytes: number
-  readonly failedPieces: number
 }
 
 export interface Outcome {
@@ -33,6 +30,10 @@ export interface Outcome {
   readonly originLinkBytes: number | undefined
   readonly originBodyBytes: number
   readonly originRequests: number
+  /** What one host alone would have to ask for. */
+  readonly onePullRequests: number
+  /** Peers that lie. */
+  readonly liars: readonly string[]
   readonly usage: readonly Usage[]
 }
 
@@ -50,9 +51,15 @@ export interface Figures {
   /** Bytes of bodies that the origin says it has sent ÷ content. */
   readonly originBodyCopies: number
   readonly originRequests: number
+  /** The same ÷ what one host alone would have to ask for. */
+  readonly originPulls: number
   /** Of what was delivered, bytes that had been there already. */
   readonly wastedShare: number
   readonly failedPieces: number
+  /** Answers and blobs that seemed complete and were not the content. */
+  readonly wrongBlobs: number
+  /** Liars that somebody has banned, with the evidence. */
+  readonly liarsBanned: number
   readonly cpuSecondsPerGiB: number
   readonly machineShare: number
   readonly peakRssMiB: number
@@ -66,7 +73,7 @@ export function figuresOf(outcome: Outcome): Figures {
   const living = outcomes.filter(({ killed }) => !killed)
   const done = living.filter(({ failure }) => failure === undefined)
   const times = done.map(({ startedAt, endedAt }) => endedAt - startedAt).toSorted((a, b) => a - b)
-  const firsts = living.flatMap(({ blobs }) => blobs.map(({ firstByteS }) => firstByteS)).toSorted((a, b) => a - b)
+  const firsts = living.flatMap(({ transfers }) => firstBytes(transfers)).toSorted((a, b) => a - b)
   const sum = (of: (host: HostOutcome) => number): number => outcomes.reduce((total, host) => total + of(host), 0)
   const delivered = done.length * bytes
   const max = times.at(-1) ?? Number.NaN
@@ -79,12 +86,20 @@ export function figuresOf(outcome: Outcome): Figures {
     originLinkCopies: originLinkBytes === undefined ? Number.NaN : originLinkBytes / bytes,
     originBodyCopies: originBodyBytes / bytes,
     originRequests,
+    originPulls: originRequests / outcome.onePullRequests,
     wastedShare: sum(({ wastedBytes }) => wastedBytes) / delivered,
     failedPieces: sum(({ failedPieces }) => failedPieces),
+    wrongBlobs: sum(({ wrongWholes, wrongCommitted }) => wrongWholes + wrongCommitted),
+    liarsBanned: outcome.liars.filter((liar) => outcomes.some(({ banned }) => banned.includes(liar))).length,
     cpuSecondsPerGiB: outcome.cpuSeconds / (delivered / GIB),
     machineShare,
     peakRssMiB: Math.max(...living.map(({ peakRssMiB }) => peakRssMiB)),
     hosts: outcomes,
     usage: outcome.usage,
   }
+}
+
+/** Of each blob's first answer: an answer that goes on where another was cut says nothing. */
+function firstBytes(transfers: readonly Transfer[]): number[] {
+  return [...Map.groupBy(transfers, ({ digest }) => digest).values()].map(([first]) => first?.firstByteS ?? Number.NaN)
 }

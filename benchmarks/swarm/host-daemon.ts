@@ -1,4 +1,4 @@
-import type { PeerInfo } from '../../src/shoal-node.ts'
+import type { BanInfo, PeerInfo } from '../../src/shoal-node.ts'
 import { startCommand } from '../lib/daemon.ts'
 import { run, Spawned } from '../lib/process.ts'
 import type { Usage } from '../lib/usage.ts'
@@ -9,7 +9,7 @@ import type { Site } from './site.ts'
 export const ZONE = 'bench/swarm'
 /** What the mirror is asked for by this name is the origin's. */
 export const REGISTRY = 'origin.test'
-const ANSWER_S = '20'
+const ANSWER_S = '60'
 
 export interface HostDaemonOptions {
   readonly site: Site
@@ -19,7 +19,7 @@ export interface HostDaemonOptions {
   readonly bootstrap: readonly string[]
   readonly logLevel: string
   /** The program and its arguments up to the flags; by default as `npm start` has them. */
-  readonly program?: readonly string[]
+  readonly program?: readonly string[] | undefined
   readonly onLog?: ((line: string) => void) | undefined
   readonly signal: AbortSignal
 }
@@ -95,6 +95,34 @@ export class HostDaemon implements AsyncDisposable {
 
   async peers(): Promise<readonly PeerInfo[]> {
     return (JSON.parse(await this.get('/v1/peers')) as { peers: PeerInfo[] }).peers
+  }
+
+  async bans(): Promise<readonly BanInfo[]> {
+    return (JSON.parse(await this.get('/v1/bans')) as { bans: BanInfo[] }).bans
+  }
+
+  /** Digests of blobs that it calls complete. */
+  async complete(): Promise<ReadonlySet<string>> {
+    const { blobs } = JSON.parse(await this.get('/v1/blobs')) as { blobs: { digest: string; complete: boolean }[] }
+    return new Set(blobs.filter(({ complete }) => complete).map(({ digest }) => digest))
+  }
+
+  /** Of the bytes that it gives for a digest, in hex. */
+  async sha256(digest: string): Promise<string> {
+    const { site, host, signal } = this.#options
+    const line = `curl -sSf --max-time ${ANSWER_S} ${this.#control}/v1/blobs/${digest} | sha256sum`
+    const [command, ...args] = site.command(host, 'sh', '-c', line)
+    return (await run(command, args, signal)).slice(0, 64)
+  }
+
+  /** Rejects when it ends without having been killed. */
+  async crashed(): Promise<never> {
+    try {
+      return await this.#process.while(new Promise<never>(() => {}))
+    } catch (error) {
+      if (this.#killed) return new Promise<never>(() => {})
+      throw new Error(`host ${this.host}: ${(error as Error).message}`, { cause: error })
+    }
   }
 
   async metrics(): Promise<ReadonlyMap<string, number>> {

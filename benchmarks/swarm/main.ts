@@ -2,8 +2,6 @@
 import { writeFileSync } from 'node:fs'
 import { join, parse } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Image } from '../../examples/demo/image.ts'
-import { geometryOf } from '../../protocols/pieces.ts'
 import type { Figures } from './figures.ts'
 import { Hosts } from './hosts.ts'
 import { LogFiles } from './log-files.ts'
@@ -11,7 +9,7 @@ import { prepare } from './prepare.ts'
 import { type Round, runRound } from './round.ts'
 import type { Scenario } from './scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
-import { summaryOf } from './summary.ts'
+import { summaryOf, verdictsOf } from './summary.ts'
 import { summariseTimeline, timelineText } from './timeline.ts'
 import { timelineChart } from './timeline-chart.ts'
 
@@ -80,20 +78,17 @@ async function rounds(scenario: Scenario, count: number, { loopback, logs, timel
     await using dir = await prepared.roundDir()
     using files = new LogFiles(logs === undefined ? undefined : join(logs, `round-${i}`))
     const round = await runRound({ scenario, ...prepared, dir: dir.path, loopback, onLog: files.onLog, signal, say })
-    process.stdout.write(`${summaryOf(scenario, round.figures)}\n`)
-    if (timeline !== undefined) drawTimeline(scenario, prepared.image, round, count === 1 ? timeline : numbered(timeline, i))
+    process.stdout.write(`${summaryOf(scenario, round.figures)}\n${verdictsOf(scenario, [round.figures])}\n`)
+    if (timeline !== undefined) drawTimeline(scenario, round, count === 1 ? timeline : numbered(timeline, i))
     all.push(round.figures)
   }
   return all
 }
 
-function drawTimeline(scenario: Scenario, image: Image, { held, start, figures }: Round, path: string): void {
-  const pieces = image.layers.reduce((sum, { size }) => sum + geometryOf(size).pieces, 0)
-  const layers = new Set(image.layers.map(({ digest }) => String(digest)))
-  const own = held.filter(({ digest }) => layers.has(digest))
-  process.stdout.write(`${timelineText(summariseTimeline(own, start, pieces))}\n`)
+function drawTimeline(scenario: Scenario, { held, start, pieces, figures }: Round, path: string): void {
+  process.stdout.write(`${timelineText(summariseTimeline(held, start, pieces))}\n`)
   const title = `${scenario.name}: ${scenario.hosts} hosts, ${scenario.mbit} Mbit/s`
-  writeFileSync(path, timelineChart({ title, held: own, start, pieces, hosts: scenario.hosts, usage: figures.usage }))
+  writeFileSync(path, timelineChart({ title, held, start, pieces, hosts: scenario.hosts, usage: figures.usage }))
 }
 
 function numbered(path: string, i: number): string {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Image } from '../../examples/demo/image.ts'
+import type { Image, ImageOptions } from '../../examples/demo/image.ts'
 import { startDockerRegistry } from '../../test/helpers/docker-registry.ts'
 import { Spawned } from '../lib/process.ts'
 import { type OriginRequest, parseAccessLine } from './access-log.ts'
@@ -11,6 +11,8 @@ import type { Site } from './site.ts'
 export const REPOSITORY = 'team/app'
 export const TAG = 'v1'
 const BINARY = '/usr/bin/docker-registry'
+const BROKEN = new URL('broken-origin.ts', import.meta.url).pathname
+const PORT = 5000
 const START_MS = 10_000
 
 /** Where the content comes from: a program on host 0. */
@@ -24,6 +26,22 @@ export interface Origin extends AsyncDisposable {
   kill(): Promise<void>
 }
 
+/** How an origin fails. */
+export interface OriginFaults {
+  /** Of bodies, on one connection. */
+  readonly dropAfterBytes: number
+  /** Every so many-th request is answered with 503. */
+  readonly refuseEvery: number
+}
+
+export interface BrokenOriginOptions extends OriginFaults {
+  readonly host: string
+  readonly port: number
+  readonly repository: string
+  readonly tag: string
+  readonly image: ImageOptions
+}
+
 export function registryMissing(): boolean {
   return !existsSync(BINARY)
 }
@@ -35,42 +53,63 @@ export async function fillRegistry(dir: string, image: Image): Promise<void> {
 }
 
 /** docker-registry on host 0. @param dir as `fillRegistry` left it */
-export async function openRegistry(options: {
-  readonly site: Site
-  readonly dir: string
-  readonly signal: AbortSignal
-}): Promise<Origin> {
-  const { site, dir, signal } = options
+export async function openRegistry(site: Site, dir: string, signal: AbortSignal): Promise<Origin> {
   const config = join(dir, 'serve.yml')
   await mkdir(dir, { recursive: true })
-  await writeFile(config, JSON.stringify(configuration(dir, `${site.address(0)}:${site.port(5000)}`)))
+  await writeFile(config, JSON.stringify(configuration(dir, `${site.address(0)}:${site.port(PORT)}`)))
   const requests: OriginRequest[] = []
   const listening = Promise.withResolvers<string>()
   const [command, ...args] = site.command(0, BINARY, 'serve', config)
-  const spawned = new Spawned({
-    command,
-    args,
-    signal,
-    onLine(line) {
-      const request = parseAccessLine(line)
-      if (request !== undefined) requests.push(request)
-    },
-    onLog(line) {
-      const address = /listening on ([\d.]+:\d+)/.exec(line)?.[1]
-      if (address !== undefined) listening.resolve(address)
-    },
-  })
+  const onLine = (line: string): void => {
+    const request = parseAccessLine(line)
+    if (request !== undefined) requests.push(request)
+  }
+  const onLog = (line: string): void => {
+    const address = /listening on ([\d.]+:\d+)/.exec(line)?.[1]
+    if (address !== undefined) listening.resolve(address)
+  }
+  const spawned = new Spawned({ command, args, signal, onLine, onLog })
   try {
-    const late = AbortSignal.timeout(START_MS)
-    late.addEventListener('abort', () => listening.reject(new Error('docker-registry is silent')))
-    return served(spawned, site, `http://${await spawned.while(listening.promise)}`, requests)
+    AbortSignal.timeout(START_MS).addEventListener('abort', () => listening.reject(new Error('docker-registry is silent')))
+    return originOf(spawned, site, `http://${await spawned.while(listening.promise)}`, requests)
   } catch (error) {
     await spawned.kill()
     throw error
   }
 }
 
-export function served(spawned: Spawned, site: Site, url: string, requests: readonly OriginRequest[]): Origin {
+/** A registry on host 0 that fails on purpose. */
+export async function openBrokenOrigin(
+  site: Site,
+  image: ImageOptions,
+  faults: OriginFaults,
+  signal: AbortSignal,
+): Promise<Origin> {
+  const options: BrokenOriginOptions = {
+    host: site.address(0),
+    port: site.port(PORT),
+    repository: REPOSITORY,
+    tag: TAG,
+    image,
+    ...faults,
+  }
+  const [command, ...args] = site.command(0, process.execPath, BROKEN, JSON.stringify(options))
+  const requests: OriginRequest[] = []
+  const onLine = (line: string): void => {
+    const request = JSON.parse(line) as OriginRequest | { readonly url: string }
+    if ('method' in request) requests.push(request)
+  }
+  const spawned = new Spawned({ command, args, signal, onLine })
+  try {
+    const { url } = JSON.parse(await spawned.line()) as { url: string }
+    return originOf(spawned, site, url, requests)
+  } catch (error) {
+    await spawned.kill()
+    throw error
+  }
+}
+
+function originOf(spawned: Spawned, site: Site, url: string, requests: readonly OriginRequest[]): Origin {
   let last: LinkBytes | undefined
   const link = (): LinkBytes | undefined => (site.shaped ? (last ?? linkBytes(spawned.pid)) : undefined)
   const kill = async (): Promise<void> => {

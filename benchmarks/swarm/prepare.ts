@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createImage, type Image } from '../../examples/demo/image.ts'
+import { createImage, type Image, type ImageOptions } from '../../examples/demo/image.ts'
 import { fillRegistry } from './origin.ts'
 import type { Scenario } from './scenario.ts'
 
@@ -18,11 +18,11 @@ export interface Prepared extends AsyncDisposable {
 const MEMORY = '/dev/shm'
 
 /** Makes the content and a registry's directory that holds it. */
-export async function prepare({ name, layerBytes }: Scenario): Promise<Prepared> {
+export async function prepare(scenario: Scenario): Promise<Prepared> {
   const base = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), 'shoal-swarm-'))
   const remove = () => rm(base, { recursive: true, force: true })
   try {
-    const image = createImage({ seed: name, layerBytes })
+    const image = createImage(imageOptions(scenario))
     const registryDir = join(base, 'registry')
     await fillRegistry(registryDir, image)
     return { image, registryDir, roundDir: () => roundDir(base), [Symbol.asyncDispose]: remove }
@@ -30,6 +30,11 @@ export async function prepare({ name, layerBytes }: Scenario): Promise<Prepared>
     await remove()
     throw error
   }
+}
+
+/** What the scenario's image is made from. */
+export function imageOptions({ name, layerBytes }: Scenario): ImageOptions {
+  return { seed: name, layerBytes }
 }
 
 async function roundDir(base: string): Promise<AsyncDisposable & { readonly path: string }> {

@@ -3,7 +3,7 @@ import type { Aim } from '../lib/aim.ts'
 import type { Crowd } from './crowd.ts'
 import type { Figures } from './figures.ts'
 import type { HostDaemon } from './host-daemon.ts'
-import type { Origin } from './origin.ts'
+import type { Origin, OriginFaults } from './origin.ts'
 
 /** A crowd, what it wants, and what goes wrong meanwhile. */
 export interface Scenario {
@@ -16,15 +16,19 @@ export interface Scenario {
   readonly layerBytes: readonly number[]
   /** Clients resolve the tag and read all of the image, as containerd does; otherwise they read its layer and nothing else. */
   readonly image?: true
-  /** Clients hash what they get. */
+  /** Clients hash what they get, and resume what was cut. */
   readonly check?: true
   /** Seconds between one host's start and the next's; by default all start at once. */
   readonly staggerS?: number
   /** Of a host, where it is not the others'. */
   readonly mbitOf?: (host: number, mbit: number) => number
-  /** Hosts whose figures don't count: they are not what the scenario asks about. */
+  /** Hosts that run a program of their own in place of `shoal daemon`: node's arguments up to `daemon`. */
+  readonly programOf?: (host: number) => readonly string[] | undefined
+  /** Hosts that are not asked about: their figures don't count, and nobody waits for their clients. */
   readonly aside?: (host: number) => boolean
-  /** What happens meanwhile. */
+  /** How the origin fails, if it does. */
+  readonly faults?: OriginFaults
+  /** What happens meanwhile. Such a crowd is traced. */
   readonly disturb?: (scene: Scene) => Promise<void>
   /** Daemons log each piece. */
   readonly traced?: true
@@ -33,7 +37,7 @@ export interface Scenario {
 
 export interface ScenarioAim extends Aim {
   readonly what: string
-  readonly unit?: string
+  readonly unit: string
   readonly digits?: number
   readonly of: (figures: Figures) => number
 }
@@ -44,12 +48,11 @@ export interface Scene {
   readonly origin: Origin
   /** The largest layer. */
   readonly layer: ImageBlob
-  /** Pieces of it that anybody has from the origin: of all its pieces, the part; needs a traced scenario. */
-  importedPart(): number
   /** Kills a host's daemon and its client. */
   kill(daemon: HostDaemon): Promise<void>
-  /** Resolves when the hosts have, all together, so large a part of what they all want. */
-  untilPart(part: number): Promise<void>
+  /** Resolves when all hosts together have so large a part of what they all want. */
+  untilHeld(part: number): Promise<void>
+  /** Resolves when so large a part of the content has left the origin, no piece counted twice. */
+  untilImported(part: number): Promise<void>
   say(what: string): void
-  readonly signal: AbortSignal
 }

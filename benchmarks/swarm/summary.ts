@@ -1,5 +1,8 @@
+import { COLUMNS, row } from '../lib/aim.ts'
+import { terminalTable } from '../lib/report.ts'
+import { spreadOf } from '../lib/stats.ts'
 import type { Figures } from './figures.ts'
-import type { Scenario } from './scenario.ts'
+import type { Scenario, ScenarioAim } from './scenario.ts'
 
 /** Of all cores: with more, the CPU may be what was measured. */
 export const BUSY_SHARE = 0.85
@@ -21,6 +24,16 @@ export function summaryOf({ name, hosts, mbit }: Scenario, figures: Figures): st
   ]
   const failures = figures.hosts.filter(({ failure, killed }) => failure !== undefined && !killed)
   return [...lines, ...failures.map(({ host, failure }) => `  host ${host}: ${failure}`)].join('\n')
+}
+
+/** What became of the scenario's aims. */
+export function verdictsOf({ aims }: Scenario, rounds: readonly Figures[]): string {
+  const rows = aims.map((aim) => aimRow(aim, rounds))
+  return terminalTable(COLUMNS, rows)
+}
+
+export function aimRow({ what, unit, than, value, digits = 3, of }: ScenarioAim, rounds: readonly Figures[]): string[] {
+  return row({ what, unit, values: spreadOf(rounds.map(of)), aim: { than, value }, digits })
 }
 
 function seconds(value: number): string {
