@@ -10,9 +10,11 @@ import { yamux } from '@libp2p/yamux'
 import type { LevelDatastore } from 'datastore-level'
 import { createLibp2p } from 'libp2p'
 import { parseAddresses } from './addresses.ts'
+import { corked } from './corked.ts'
 import type { Gater } from './gater.ts'
 import type { Libp2pHostOptions } from './libp2p.ts'
 import { NOISE_CRYPTO } from './noise-crypto.ts'
+import { fewWindowUpdates } from './window-updates.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
@@ -48,7 +50,7 @@ export async function createNode(
     // A provider whose addresses were forgotten makes every server fail the whole answer (kad-dht GET_PROVIDERS).
     peerStore: { maxAddressAge: 2 * PROVIDER_VALIDITY_MS, maxPeerAge: 4 * PROVIDER_VALIDITY_MS },
     transports: [transport()],
-    connectionEncrypters: [noise({ crypto: NOISE_CRYPTO })],
+    connectionEncrypters: [corked(noise({ crypto: NOISE_CRYPTO }))],
     streamMuxers: muxers(),
     connectionGater: gater.rules,
     connectionManager: {
@@ -81,7 +83,7 @@ function transport() {
 /** mplex for a peer that has nothing else: it has no flow control, so only requests bound what it holds. */
 function muxers() {
   const streamOptions = { maxReadBufferLength: READ_BUFFER_BYTES, maxWriteBufferLength: READ_BUFFER_BYTES }
-  return [yamux({ streamOptions: { ...streamOptions, maxStreamWindowSize: STREAM_WINDOW_BYTES } }), mplex()]
+  return [fewWindowUpdates(yamux({ streamOptions: { ...streamOptions, maxStreamWindowSize: STREAM_WINDOW_BYTES } })), mplex()]
 }
 
 function dht() {

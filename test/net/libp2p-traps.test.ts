@@ -1,6 +1,7 @@
 /** What today's libp2p releases would do to us, one test each. The back-pressure traps are in the conformance suite. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { Socket } from 'node:net'
 import { it, type TestContext } from 'node:test'
 import { identify } from '@libp2p/identify'
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
@@ -160,6 +161,25 @@ it('leaves no listener behind on a stream, however many writes had to wait', asy
   for (const [i, n] of count().entries()) assert.ok(n <= (before[i] as number), `${count()} after ${before}`)
 })
 
+it('costs about one system call for each slice that is sent, the window updates that come back included', async (t) => {
+  const [from, to] = [await opened(t), await opened(t)]
+  const SLICES = 128
+  const arrived = Promise.withResolvers<void>()
+  await to.handle(PROTOCOL, LIMITS, async (channel) => {
+    let bytes = 0
+    await channel.read((chunk) => {
+      bytes += chunk.byteLength
+      if (bytes === SLICES * WRITE_BYTES) arrived.resolve()
+    })
+  })
+  const channel = await from.open(refer(to), PROTOCOL, live())
+  const writes = countSocketWrites(t)
+  for (let i = 0; i < SLICES; i++) await channel.write([pattern(WRITE_BYTES)])
+  await arrived.promise
+  assert.ok(writes() < 1.8 * SLICES, `${writes()} system calls for ${SLICES} slices`)
+  await channel.close()
+})
+
 it('frees a stream whose peer never closes its side', async (t) => {
   const [server, peer] = [await rawPeer(t, [yamux()]), await rawPeer(t, [yamux()])]
   await server.handle(PROTOCOL, (stream, { remotePeer }) => {
@@ -173,6 +193,23 @@ it('frees a stream whose peer never closes its side', async (t) => {
     [],
   )
 })
+
+/** System calls that all sockets of this process make to send, until the test ends. */
+function countSocketWrites(t: TestContext): () => number {
+  const prototype = Socket.prototype as unknown as Record<'_write' | '_writev', (...args: unknown[]) => void>
+  let count = 0
+  for (const name of ['_write', '_writev'] as const) {
+    const stock = prototype[name]
+    prototype[name] = function (this: Socket, ...args) {
+      count++
+      stock.apply(this, args)
+    }
+    t.after(() => {
+      prototype[name] = stock
+    })
+  }
+  return () => count
+}
 
 async function opened(t: TestContext, options: Parameters<typeof openTestHost>[0] = {}): Promise<Host> {
   const host = await openTestHost(options)
