@@ -32,8 +32,9 @@ export interface TransferLimits {
   readonly stallMs: number
   /** Blobs that one peer may want at a time. */
   readonly wantsPerPeer: number
-  /** HAVEs are gathered for so long before they are sent. */
+  /** HAVEs are gathered for so long before they are sent; for longer the more peers there are to be told, up to the second. */
   readonly haveMs: number
+  readonly maxHaveMs: number
   /** Re-reads that one peer's bad-piece reports may cause: a burst, then one each so many milliseconds. */
   readonly recheckBurst: number
   readonly recheckEveryMs: number
@@ -58,6 +59,7 @@ export const DEFAULT_LIMITS: TransferLimits = Object.freeze({
   stallMs: 30_000,
   wantsPerPeer: 1_024,
   haveMs: 15,
+  maxHaveMs: 200,
   recheckBurst: 8,
   recheckEveryMs: 1_000,
 })

@@ -1,3 +1,4 @@
+import type { Bitfield } from '../../protocols/bitfield.ts'
 import type { Claim } from '../../protocols/claim/codec.ts'
 import type { Digest } from '../../protocols/digest.ts'
 import type { PieceHead } from '../../protocols/piece/codec.ts'
@@ -90,6 +91,11 @@ export class Link {
   /** Nothing is open, and nobody is interested. */
   get unused(): boolean {
     return this.#interests.size === 0 && this.#control.unused && this.#data.unused
+  }
+
+  /** What the peer said that it holds of a blob that we want too. */
+  heldOf(digest: Digest): Bitfield | undefined {
+    return this.#interests.get(digest.toString())?.have
   }
 
   /** Wants to be told what the peer holds of a blob, until released as often. */

@@ -32,6 +32,8 @@ export interface TransferOptions {
   readonly uploadLimit?: RateLimit | undefined
   /** Whether a peer may be given anything; a peer that may not is told so. Default: every connected peer. */
   readonly admits?: (peerId: string) => boolean
+  /** What a peer was to be given turned out not to be held any more, or not to be right on the disk. */
+  readonly onDamage?: (digest: Digest) => void
 }
 
 /** Serves this node's blobs to its peers, and takes part in their swarms. */
@@ -55,22 +57,28 @@ class LinkedTransfer implements Transfer {
   #servedBytes = 0
   #closed = false
 
-  constructor({ host, library, metrics, log, limits = {}, uploadLimit, admits = () => true }: TransferOptions) {
+  constructor({ host, library, metrics, log, limits = {}, uploadLimit, admits = () => true, onDamage }: TransferOptions) {
     const now = () => performance.now()
     this.#host = host
     this.#limits = limitsUnder(uploadLimit?.bytesPerSecond, { ...DEFAULT_LIMITS, ...limits })
     this.#shelf = new Shelf(library, now)
     const parts = { limits: this.#limits, shelf: this.#shelf, metrics, log, now, admits }
     this.#linkParts = { host, limits: this.#limits, metrics, log, now, random: Math.random, verify: createClaimVerifier(host) }
+    const onShrunk = (digest: Digest) => {
+      this.refresh(digest)
+      onDamage?.(digest)
+    }
     this.#server = new PieceServer({
       ...parts,
       uploadLimit,
       onServed: (peerId, bytes) => this.#served(peerId, bytes),
-      onShrunk: (digest) => this.refresh(digest),
+      onShrunk,
     })
     this.#subscriptions = new Subscriptions({
       ...parts,
+      onShrunk,
       load: () => this.#server.load,
+      heldBy: (peerId, digest) => this.#links.get(peerId)?.heldOf(digest),
       onWant: (peerId, digest) => this.#wantedBy(peerId, digest),
     })
     this.#timer = setInterval(() => this.#tick(now()), tickMs(this.#limits)).unref()

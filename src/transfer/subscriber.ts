@@ -17,7 +17,6 @@ export interface SubscriberParts extends SubscriptionParts {
   readonly stateOf: (digest: Digest) => Promise<StateFrame>
   readonly onWanted: (digest: Digest) => void
   readonly onUnwanted: (digest: Digest) => void
-  readonly refresh: (digest: Digest) => void
 }
 
 interface Want {
@@ -195,7 +194,7 @@ export class Subscriber {
         { digest: String(digest), index, peerId: this.peerId },
         'a piece that a peer called wrong was wrong on disk',
       )
-      this.#parts.refresh(digest)
+      this.#parts.onShrunk(digest)
     } finally {
       loan.giveBack()
     }

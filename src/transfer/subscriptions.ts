@@ -1,3 +1,4 @@
+import type { Bitfield } from '../../protocols/bitfield.ts'
 import type { Digest } from '../../protocols/digest.ts'
 import { encodeFrame } from '../../protocols/frame.ts'
 import { encodeSwarmMessage, type SwarmMessage } from '../../protocols/swarm/codec.ts'
@@ -8,6 +9,8 @@ import type { TransferLimits } from './limits.ts'
 import type { Loan, Shelf } from './shelf.ts'
 import { Subscriber } from './subscriber.ts'
 
+const MS_PER_SUBSCRIBER = 10
+
 export interface SubscriptionParts {
   readonly limits: TransferLimits
   readonly shelf: Shelf
@@ -15,6 +18,10 @@ export interface SubscriptionParts {
   readonly now: () => number
   readonly admits: (peerId: string) => boolean
   readonly load: () => number
+  /** A blob turned out to hold less than we say. */
+  readonly onShrunk: (digest: Digest) => void
+  /** What a peer says that it holds of a blob, if it has been asked. */
+  readonly heldBy: (peerId: string, digest: Digest) => Bitfield | undefined
   /** A peer wants a blob. */
   readonly onWant: (peerId: string, digest: Digest) => void
 }
@@ -51,7 +58,6 @@ export class Subscriptions {
       stateOf: (digest) => this.stateOf(digest),
       onWanted: (digest) => this.#wanted(digest, subscriber),
       onUnwanted: (digest) => this.#unwanted(digest, subscriber),
-      refresh: (digest) => this.refresh(digest),
     })
     this.#subscribers.add(subscriber)
     try {
@@ -108,9 +114,15 @@ export class Subscriptions {
     if (news === undefined) {
       news = { digest, indices: [], afresh: false }
       this.#news.set(key, news)
-      this.#timer ??= setTimeout(() => this.#tell(), this.#parts.limits.haveMs).unref()
+      this.#timer ??= setTimeout(() => this.#tell(), this.#gatheringMs).unref()
     }
     return news
+  }
+
+  /** The more peers there are to be told, the less often: the cost is theirs and ours for each message, and a crowd can wait a little. */
+  get #gatheringMs(): number {
+    const { haveMs, maxHaveMs } = this.#parts.limits
+    return Math.min(maxHaveMs, Math.max(haveMs, MS_PER_SUBSCRIBER * this.#subscribers.size))
   }
 
   #tell(): void {
@@ -129,10 +141,17 @@ export class Subscriptions {
     const subscribers = this.#byDigest.get(digest.toString()) ?? []
     const delta =
       afresh || indices.length === 0 ? undefined : frameOf({ type: 'have', digest, indices, load: this.#parts.load() })
-    const behind = [...subscribers].filter((s) => delta === undefined || !s.tellHave(digest, delta.bytes))
+    const news = [...subscribers].filter((s) => delta === undefined || !this.#needless(s.peerId, digest, indices))
+    const behind = news.filter((s) => delta === undefined || !s.tellHave(digest, delta.bytes))
     if (behind.length === 0) return
     const state = await this.stateOf(digest)
     for (const subscriber of behind) subscriber.tellState(digest, state)
+  }
+
+  /** Who holds these pieces will not ask for them. */
+  #needless(peerId: string, digest: Digest, indices: readonly number[]): boolean {
+    const have = this.#parts.heldBy(peerId, digest)
+    return have !== undefined && indices.every((index) => have.has(index))
   }
 
   #wanted(digest: Digest, subscriber: Subscriber): void {
