@@ -10,6 +10,7 @@ import { createBanFolder } from './download/ban-folder.ts'
 import { Bans } from './download/bans.ts'
 import { NodeDownloads } from './download/downloads.ts'
 import { createLibrary } from './download/library.ts'
+import { Mending } from './download/mending.ts'
 import { openWitness } from './download/witness.ts'
 import type { Host, PeerRef } from './net/host.ts'
 import { createIdentity, loadIdentity } from './net/identity.ts'
@@ -112,7 +113,9 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   await bans.load()
   const accusations = new Accusations()
   const library = createLibrary({ host, store, shared, incoming: (digest) => downloads.incoming(digest) })
-  const transfer = stack.use(await openTransfer({ host, library, metrics, uploadLimit: limitOf(options.uploadRate), log }))
+  const uploadLimit = limitOf(options.uploadRate)
+  const onDamage = (digest: Digest) => mending.mend(digest)
+  const transfer = stack.use(await openTransfer({ host, library, metrics, uploadLimit, log, onDamage }))
   const discovery = stack.use(
     await openDiscovery({
       host,
@@ -153,6 +156,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
     }),
   )
 
+  const mending = stack.use(new Mending({ store, downloads, onLoss: (digest) => transfer.refresh(digest), log }))
   const knows = (peerId: string) => host.isConnected(peerId) || discovery.members().some(({ peer }) => peer.id === peerId)
   stack.use(await openWitness({ host, store, bans, accusations, knows, downloads, shared, log }))
 

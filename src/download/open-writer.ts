@@ -29,6 +29,10 @@ class FullDisk implements BlobWriter {
     this.#error = error
   }
 
+  get verified(): boolean {
+    return false
+  }
+
   get complete(): boolean {
     return false
   }

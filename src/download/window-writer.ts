@@ -45,6 +45,10 @@ class WindowWriter implements BlobWriter {
     this.#running = createHash(disk.digest.algorithm)
   }
 
+  get verified(): boolean {
+    return this.#checked
+  }
+
   get complete(): boolean {
     return this.#checked
   }

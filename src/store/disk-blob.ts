@@ -29,6 +29,10 @@ export class DiskBlob implements StoredBlob {
     return this.#entry.held.have
   }
 
+  get verified() {
+    return this.#entry.held.verified
+  }
+
   get complete() {
     return this.#entry.held.complete
   }

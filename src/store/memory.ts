@@ -82,6 +82,10 @@ class MemoryBlob implements StoredBlob {
     return this.entry.held.have
   }
 
+  get verified() {
+    return this.entry.held.verified
+  }
+
   get complete() {
     return this.entry.held.complete
   }

@@ -42,6 +42,8 @@ export interface StoredBlob extends AsyncDisposable {
   readonly storedAt: number
   /** Live: grows with a writer's puts, shrinks when a piece is found corrupt. */
   readonly have: Bitfield
+  /** Whether the whole was verified once: pieces that are missing then were lost since, and must come back as they were. */
+  readonly verified: boolean
   /** Whether the whole was verified and nothing was found corrupt since. */
   readonly complete: boolean
   /**

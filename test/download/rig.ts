@@ -9,6 +9,7 @@ import { Accusations } from '../../src/download/accusations.ts'
 import { Bans } from '../../src/download/bans.ts'
 import { NodeDownloads } from '../../src/download/downloads.ts'
 import { createLibrary } from '../../src/download/library.ts'
+import { Mending } from '../../src/download/mending.ts'
 import { openWitness } from '../../src/download/witness.ts'
 import { codeOf, type ErrorCode } from '../../src/errors.ts'
 import type { Host, PeerRef } from '../../src/net/host.ts'
@@ -116,7 +117,8 @@ async function openTestNode(
   const bans = new Bans({ host, log })
   const accusations = new Accusations()
   const library = createLibrary({ host, store, shared, incoming: (digest) => downloads.incoming(digest) })
-  const transfer = await openTransfer({ host, library, metrics, log, limits: QUICK })
+  const onDamage = (digest: Digest) => mending.mend(digest)
+  const transfer = await openTransfer({ host, library, metrics, log, limits: QUICK, onDamage })
   const discovery = createMemoryDiscovery(sharedDiscovery, { peer: ref, label: LABEL })
   const downloads: NodeDownloads = new NodeDownloads({
     peerId: host.peerId,
@@ -135,6 +137,7 @@ async function openTestNode(
     label: LABEL,
     random: Math.random,
   })
+  const mending = new Mending({ store, downloads, onLoss: (digest) => transfer.refresh(digest), log })
   const knows = (peerId: string) => host.isConnected(peerId)
   const witness = await openWitness({ host, store, bans, accusations, knows, downloads, shared, log })
   return {
@@ -167,6 +170,7 @@ async function openTestNode(
       return Buffer.concat(chunks)
     },
     [Symbol.asyncDispose]: async () => {
+      await mending[Symbol.asyncDispose]()
       await witness[Symbol.asyncDispose]()
       await downloads[Symbol.asyncDispose]()
       await bans[Symbol.asyncDispose]()
