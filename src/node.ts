@@ -54,6 +54,10 @@ export interface NodeOptions {
   readonly uploadRate?: number | undefined
   /** Bytes a second from peers and origins together. Default: as fast as it goes. */
   readonly downloadRate?: number | undefined
+  /** Requests at a time by the name of a registry or host, `*` for each of all others: for blobs, and as many besides. Default 8. */
+  readonly originRequests?: ReadonlyMap<string, number>
+  /** Bytes a second by the name of a registry or host, `*` for each of all others. */
+  readonly originRate?: ReadonlyMap<string, number | undefined>
   readonly log?: Log
 }
 
@@ -116,6 +120,17 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   const uploadLimit = limitOf(options.uploadRate)
   const onDamage = (digest: Digest) => mending.mend(digest)
   const transfer = stack.use(await openTransfer({ host, library, metrics, uploadLimit, log, onDamage }))
+  const origin = stack.use(
+    await openOrigin({
+      upstreams: options.upstream ?? new Map(),
+      requests: options.originRequests ?? new Map(),
+      rate: options.originRate ?? new Map(),
+      download: downloadLimit,
+      onPause: (pause) => discovery.tellPause(pause),
+      via: host.peerId,
+      log,
+    }),
+  )
   const discovery = stack.use(
     await openDiscovery({
       host,
@@ -124,11 +139,13 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       version: VERSION,
       load: () => 0,
       heldDigests: () => announceable(store, shared),
+      onPause: (author, pause) => {
+        if (!bans.has(author)) origin.heed(author, pause)
+      },
       log,
     }),
   )
   const vouching = stack.use(await openVouching({ host, lookup: (question) => vouch(store, question), log }))
-  const origin = stack.use(await openOrigin({ upstreams: options.upstream ?? new Map(), via: host.peerId, log }))
   const rendezvous = stack.use(
     await openRendezvous({
       host,
@@ -161,7 +178,20 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   stack.use(await openWitness({ host, store, bans, accusations, knows, downloads, shared, log }))
 
   const closing = stack.move()
-  const node = new RunningNode({ host, store, transfer, discovery, downloads, bans, label, dataDir, shared, closing })
+  const node = new RunningNode({
+    ...options,
+    host,
+    store,
+    transfer,
+    discovery,
+    downloads,
+    origin,
+    bans,
+    label,
+    dataDir,
+    shared,
+    closing,
+  })
   return {
     node,
     host,

@@ -9,6 +9,7 @@ import type { Downloads, OpenBlob, OpenOptions } from './download/download.ts'
 import { ShoalError } from './errors.ts'
 import { checkRange, createFetchedBlob } from './fetched-blob.ts'
 import type { Host } from './net/host.ts'
+import type { ZoneOrigin } from './origin/origin.ts'
 import type { BanInfo, FetchedBlob, FetchOptions, NodeStatus, PeerInfo, ShoalNode } from './shoal-node.ts'
 import type { BlobInfo, Store } from './store/store.ts'
 import type { Transfer } from './transfer/transfer.ts'
@@ -20,7 +21,10 @@ interface Inside {
   readonly transfer: Transfer
   readonly discovery: Discovery
   readonly downloads: Downloads
+  readonly origin: Pick<ZoneOrigin, 'paused'>
   readonly bans: Bans
+  readonly uploadRate?: number | undefined
+  readonly downloadRate?: number | undefined
   readonly label: ZoneLabel
   readonly dataDir: string | undefined
   readonly shared: boolean
@@ -140,7 +144,7 @@ export class RunningNode implements ShoalNode {
 
   async status(): Promise<NodeStatus> {
     this.#mustRun()
-    const { host, store, downloads, label, dataDir } = this.#in
+    const { host, store, downloads, origin, label, dataDir, uploadRate, downloadRate } = this.#in
     return {
       version: VERSION,
       peerId: host.peerId,
@@ -150,6 +154,8 @@ export class RunningNode implements ShoalNode {
       connectedPeers: host.peers().length,
       store: { ...(await store.usage()), path: dataDir },
       downloads: downloads.progress(),
+      limits: { uploadBytesPerSecond: uploadRate, downloadBytesPerSecond: downloadRate },
+      pausedOrigins: origin.paused(),
       mirror: undefined,
       control: undefined,
     }

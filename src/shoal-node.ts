@@ -1,5 +1,6 @@
 import type { Digest } from '../protocols/digest.ts'
 import type { DownloadProgress, OpenBlob, OpenOptions } from './download/download.ts'
+import type { PausedOrigin } from './origin/cool-down.ts'
 import type { OriginSource } from './origin/origin.ts'
 import type { BlobInfo } from './store/store.ts'
 
@@ -63,6 +64,10 @@ export interface NodeStatus {
   readonly connectedPeers: number
   readonly store: { readonly blobs: number; readonly bytes: number; readonly path: string | undefined }
   readonly downloads: readonly DownloadProgress[]
+  /** What the operator allows, over all peers and origins; `undefined`: as fast as it goes. */
+  readonly limits: { readonly uploadBytesPerSecond: number | undefined; readonly downloadBytesPerSecond: number | undefined }
+  /** Origins that are not asked at the moment, because they, or members of the zone, said not to. */
+  readonly pausedOrigins: readonly PausedOrigin[]
   /** HOST:PORT that was bound; `undefined` for a node without that listener. */
   readonly mirror: string | undefined
   readonly control: string | undefined

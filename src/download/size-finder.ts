@@ -158,18 +158,24 @@ async function* watched(body: AsyncIterable<Uint8Array>, grant: Grant): AsyncGen
 
 const ATTEMPTS = 5
 const FIRST_PAUSE_MS = 100
-const PASSING = new Set(['ORIGIN_UNREACHABLE', 'ORIGIN_TIMEOUT', 'ORIGIN_FAILED'])
+const PASSING = new Set(['ORIGIN_UNREACHABLE', 'ORIGIN_TIMEOUT', 'ORIGIN_FAILED', 'ORIGIN_RATE_LIMITED'])
+/** What is waited for a rate limit in all: one that lasts longer is an answer, which the client should have now. */
+const MAX_PATIENCE_MS = 5_000
 
 /** A 503 or a cut is tried again a few times: nobody has been promised anything yet, but a pull should not die of a hiccup. */
 async function openPatiently(question: SizeQuestion, source: OriginSource, grant: Grant): Promise<OriginBody> {
+  let patienceMs = MAX_PATIENCE_MS
   for (let attempt = 1; ; attempt++) {
     try {
       const range = { start: 0, end: openEnd(question, grant) }
       return await question.parts.origin.open(source, question.digest, range, { signal: question.signal })
     } catch (error) {
       const code = codeOf(error)
-      if (attempt >= ATTEMPTS || code === undefined || !PASSING.has(code) || refused(error)) throw error
-      await pause(FIRST_PAUSE_MS * 2 ** (attempt - 1), question)
+      const pauseMs = retryAfterMs(error) ?? FIRST_PAUSE_MS * 2 ** (attempt - 1)
+      patienceMs -= pauseMs
+      const passes = code !== undefined && PASSING.has(code) && patienceMs >= 0 && !refused(error)
+      if (attempt >= ATTEMPTS || !passes) throw error
+      await pause(pauseMs, question)
       if (toldSize(question) !== undefined) throw error
     }
   }

@@ -33,6 +33,8 @@ export async function* readBody(
       read += chunk.length
       if (read > (length ?? maxBytes) || read > maxBytes)
         throw new ShoalError('ORIGIN_PROTOCOL', `${where} sends more than the ${length ?? maxBytes} bytes it may`)
+      const turn = answer.pace?.(chunk.length, options)
+      if (turn !== undefined) await turn
       if (read < wantedBytes) {
         yield chunk
         continue

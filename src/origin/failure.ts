@@ -20,6 +20,12 @@ export function parseRetryAfter(header: string | undefined, now: number): number
   return Math.min(milliseconds, MAX_RETRY_AFTER_MS)
 }
 
+/** Whom an answer asks to be left alone by: 429 is said to who asked so, 503 with a time to everybody. */
+export function pauseScope(status: number, retryAfter: string | undefined): 'asker' | 'everybody' | undefined {
+  if (status === 429) return 'asker'
+  return status === 503 && retryAfter !== undefined ? 'everybody' : undefined
+}
+
 /** The `message` of an OCI error body, shortened to a line; empty when it is anything else. */
 export function messageIn(body: string): string {
   try {

@@ -1,13 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { OriginPause } from '../../protocols/beacon/codec.ts'
 import type { Digest } from '../../protocols/digest.ts'
 import { codeOf, ShoalError } from '../../protocols/error.ts'
 import { isRepositoryName, isTag } from '../../protocols/reference.ts'
 import type { Log } from '../telemetry/log.ts'
 import { readBody, readWhole } from './body.ts'
+import type { CoolDowns, PausedOrigin } from './cool-down.ts'
 import type { HttpAnswer, HttpClient } from './http.ts'
 import { MAX_MANIFEST_BYTES, MAX_RELAYED_BYTES } from './limits.ts'
 import { factsInBytes, factsInHeaders, mediaTypeIn } from './manifest-head.ts'
-import type { ManifestHead, Origin, OriginBody, OriginSource } from './origin.ts'
+import type { ManifestHead, Origin, OriginBody, OriginSource, ZoneOrigin } from './origin.ts'
 import { type AskedRange, type BodyPlace, placeOf, rangeHeader } from './place.ts'
 import { shownUrl } from './redirect.ts'
 import { failureOf } from './refusal.ts'
@@ -29,15 +31,19 @@ type RelayRequest = Parameters<Origin['relay']>[0]
 type Options = { readonly signal: AbortSignal }
 
 /** The Origin contract over the registry client and plain HTTP. */
-export class HttpOrigin implements Origin {
+export class HttpOrigin implements ZoneOrigin {
   readonly #http: HttpClient
   readonly #registries: RegistryClient
   readonly #urls: UrlClient
+  readonly #coolDowns: CoolDowns
+  readonly #log: Log
 
-  constructor(options: { http: HttpClient; registries: RegistryClient; log: Log }) {
+  constructor(options: { http: HttpClient; registries: RegistryClient; coolDowns: CoolDowns; log: Log }) {
     this.#http = options.http
     this.#registries = options.registries
-    this.#urls = new UrlClient(options.http, options.log)
+    this.#urls = new UrlClient(options.http, options.coolDowns, options.log)
+    this.#coolDowns = options.coolDowns
+    this.#log = options.log
   }
 
   async open(source: OriginSource, digest: Digest, range: AskedRange, options: Options): Promise<OriginBody> {
@@ -130,6 +136,17 @@ export class HttpOrigin implements Origin {
       headers: Object.fromEntries(kept.filter((entry): entry is [string, string] => entry[1] !== undefined)),
       body: readBody(answer, { maxBytes: MAX_RELAYED_BYTES }, options),
     }
+  }
+
+  heed(author: string, pause: OriginPause): void {
+    const { origin, who, retryAfterMs } = pause
+    if (this.#coolDowns.heed(author, pause))
+      this.#log.info({ registry: origin, who, retryAfterMs, peerId: author }, 'a member of the zone says that it limits requests')
+    else this.#log.debug({ registry: origin, peerId: author }, 'a member that says again that it limits requests is not believed')
+  }
+
+  paused(): readonly PausedOrigin[] {
+    return this.#coolDowns.list()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

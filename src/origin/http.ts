@@ -3,6 +3,7 @@ import { Agent, type Dispatcher } from 'undici'
 import { ShoalError } from '../../protocols/error.ts'
 import { addressIn, notPublic, publicLookup, type Resolver } from './address.ts'
 import { isStaleConnection, transportFailure } from './failure.ts'
+import type { HostLimits } from './host-limits.ts'
 import { MAX_HEADER_BYTES, type ORIGIN_DEFAULTS } from './limits.ts'
 import { isRedirect, isSameHost, redirectTarget, shownUrl } from './redirect.ts'
 
@@ -20,6 +21,8 @@ export interface HttpRequest {
   readonly reach: Reach
   /** Whether the body is a blob: those have connections of their own, so that small requests never wait for them. */
   readonly bulk?: boolean
+  /** Called when its turn has come, which may be long after it was made: throws if it is not to be sent any more. */
+  readonly check?: () => void
 }
 
 /** An answer whose body is to be read, or dropped with `discard`. */
@@ -33,9 +36,15 @@ export interface HttpAnswer {
   header(name: string): string | undefined
   /** Frees the connection, and keeps it when little is left to read. */
   discard(): void
+  /** To be called with the bytes that were read, and waited for before more are: what keeps the body to its rate. */
+  pace?(bytes: number, options: { signal: AbortSignal }): Promise<void> | undefined
 }
 
+/** For answers whose last bytes are still coming when another has their place. */
+const SPARE_SOCKETS = 8
+
 export interface HttpOptions extends Readonly<Record<keyof typeof ORIGIN_DEFAULTS, number>> {
+  readonly limits: HostLimits
   readonly resolver: Resolver
   readonly userAgent: string
   /** What this node calls itself in `Via`. */
@@ -55,10 +64,39 @@ export class HttpClient implements AsyncDisposable {
   }
 
   /**
-   * Follows redirects and resolves with the headers of the last answer, whatever its status.
+   * Waits for a place at the host, follows redirects and resolves with the headers of the last answer, whatever its status.
    * @throws ShoalError ORIGIN_REDIRECT, ORIGIN_UNREACHABLE, ORIGIN_TIMEOUT, ORIGIN_PROTOCOL, ACCESS_DENIED, NODE_CLOSED, or the signal's reason
    */
   async send(request: HttpRequest, options: { signal: AbortSignal }): Promise<HttpAnswer> {
+    const { limits } = this.#options
+    const { host } = request.url
+    const requests = request.bulk === true ? 'bulk' : 'small'
+    const leave = await limits.enter(host, requests, options)
+    try {
+      request.check?.()
+      const answer = await this.#follow(request, options)
+      // a refusal is read at once, or not at all
+      if (answer.status >= 300 || request.method === 'HEAD') {
+        leave()
+        return answer
+      }
+      answer.body.once('close', leave)
+      const discard = () => {
+        leave()
+        answer.discard()
+      }
+      return { ...answer, discard, pace: (bytes, options) => limits.pace(host, requests, bytes, options) }
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()))
+  }
+
+  async #follow(request: HttpRequest, options: { signal: AbortSignal }): Promise<HttpAnswer> {
     const visited = new Set([request.url.href])
     let { url, authorization } = request
     while (true) {
@@ -70,10 +108,6 @@ export class HttpClient implements AsyncDisposable {
       visited.add(target.href)
       url = target
     }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()))
   }
 
   async #exchange(request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
@@ -112,12 +146,12 @@ export class HttpClient implements AsyncDisposable {
   }
 
   #agent(reach: Reach, bulk: boolean): Agent {
-    const { connectTimeoutMs, headerTimeoutMs, progressTimeoutMs, socketsPerHost, resolver } = this.#options
+    const { connectTimeoutMs, headerTimeoutMs, progressTimeoutMs, limits, resolver } = this.#options
     const key = `${reach} ${bulk}`
     const known = this.#agents.get(key)
     if (known !== undefined) return known
     const agent = new Agent({
-      connections: socketsPerHost,
+      connections: limits.maxRequests + SPARE_SOCKETS,
       pipelining: 1,
       // One connection would carry all transfers, and its flow control would make a slow reader hold up the others.
       allowH2: false,

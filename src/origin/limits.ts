@@ -1,15 +1,15 @@
 export type OriginTimeouts = Readonly<Record<'connectTimeoutMs' | 'headerTimeoutMs' | 'progressTimeoutMs', number>>
 
 /** How long the origin may take, and how much it may make us hold. */
-export const ORIGIN_DEFAULTS: OriginTimeouts & Readonly<Record<'socketsPerHost' | 'maxRedirects', number>> = Object.freeze({
+export const ORIGIN_DEFAULTS: OriginTimeouts & Readonly<Record<'requestsPerHost' | 'maxRedirects', number>> = Object.freeze({
   /** To a connected socket, TLS included. */
   connectTimeoutMs: 5_000,
   /** From the request on the wire to the last byte of its headers. */
   headerTimeoutMs: 10_000,
   /** Without a byte of the body, while somebody waits for one. */
   progressTimeoutMs: 30_000,
-  /** Connections to one host for bodies of blobs, and as many for everything else. */
-  socketsPerHost: 32,
+  /** Under way at a time to one host for blobs, and as many for everything else. */
+  requestsPerHost: 8,
   maxRedirects: 10,
 })
 

@@ -1,5 +1,7 @@
 /** Where a blob comes from when no peer has it. Registries and HTTP(S) servers are both seen as this. */
+import type { OriginPause } from '../../protocols/beacon/codec.ts'
 import type { Digest } from '../../protocols/digest.ts'
+import type { PausedOrigin } from './cool-down.ts'
 
 /** Credentials as a client presented them: the value of its `Authorization` header. Never logged, kept, or sent to another host. */
 export type Authorization = string
@@ -99,4 +101,12 @@ export interface Origin extends AsyncDisposable {
     readonly headers: Readonly<Record<string, string>>
     readonly body: AsyncIterable<Uint8Array>
   }>
+}
+
+/** Origins as a zone shares them: who is told by one of them to come later tells the others. */
+export interface ZoneOrigin extends Origin {
+  /** A member of the zone was told to leave an origin alone. */
+  heed(author: string, pause: OriginPause): void
+  /** What is not asked at the moment. */
+  paused(): readonly PausedOrigin[]
 }

@@ -1,10 +1,10 @@
-import { codeOf, type ShoalError } from '../../protocols/error.ts'
+import { codeOf, ShoalError } from '../../protocols/error.ts'
 import type { Log } from '../telemetry/log.ts'
 import { addressIn, isLoopbackUrl, notPublic, type Resolver } from './address.ts'
 import { Authorizer } from './auth.ts'
 import { BoundedMap } from './bounded-map.ts'
-import { CoolDowns, rateLimited } from './cool-down.ts'
-import { parseRetryAfter } from './failure.ts'
+import { type Asker, type CoolDowns, rateLimited } from './cool-down.ts'
+import { parseRetryAfter, pauseScope } from './failure.ts'
 import type { HttpAnswer, HttpClient } from './http.ts'
 import { type Identity, identities } from './identity.ts'
 import { excerptOf, failureOf } from './refusal.ts'
@@ -45,18 +45,20 @@ export class RegistryClient {
   readonly #upstreams: ReturnType<typeof createUpstreams>
   readonly #resolver: Resolver
   readonly #log: Log
-  readonly #coolDowns = new CoolDowns()
+  readonly #coolDowns: CoolDowns
   readonly #privateUntil = new BoundedMap<string, number>(1_000)
 
   constructor(options: {
     http: HttpClient
+    coolDowns: CoolDowns
     upstreams: ReadonlyMap<string, URL>
     resolver: Resolver
     tokenTimeoutMs: number
     log: Log
   }) {
-    const { http, resolver, log } = options
+    const { http, coolDowns, resolver, log } = options
     this.#http = http
+    this.#coolDowns = coolDowns
     this.#resolver = resolver
     this.#log = log
     this.#upstreams = createUpstreams(options.upstreams)
@@ -95,9 +97,11 @@ export class RegistryClient {
     const upstream = this.#allowed(registry)
     if (upstream.authorization !== undefined) return undefined
     const identity = identities(undefined, authorization).at(-1) as Identity
-    this.#coolDowns.check(`${upstream.base.href} ${identity.key}`, upstream.name, performance.now())
+    const asker = askerOf(upstream, identity)
+    this.#coolDowns.check(asker)
     const request = { registry, repository: '', path: '/v2/', method: 'GET', via } as const
-    const answer = await this.#send(upstream, request, identity.authorization, options)
+    const answer = await this.#send(asker, upstream, request, identity.authorization, options)
+    await this.#mindPause(asker, answer)
     const challenge = answer.isFromHost ? answer.header('www-authenticate') : undefined
     if (answer.status !== 401 && answer.status >= 300) throw await failureOf(answer, registry)
     answer.discard()
@@ -118,27 +122,27 @@ export class RegistryClient {
     request: RegistryRequest,
     options: { signal: AbortSignal },
   ): Promise<RegistryAnswer> {
-    const coolDownKey = `${upstream.base.href} ${identity.key}`
-    this.#coolDowns.check(coolDownKey, upstream.name, performance.now())
+    const asker = askerOf(upstream, identity)
+    this.#coolDowns.check(asker)
     const subject = { upstream, repository: request.repository, identity }
-    const first = await this.#authorizer.first(subject, options)
-    let answer = await this.#send(upstream, request, first, options)
+    const first = await this.#authorizer.first(subject, options).catch((error: unknown) => this.#mindTokenServer(asker, error))
+    let answer = await this.#send(asker, upstream, request, first, options)
     const challenge = answer.status === 401 && answer.isFromHost ? answer.header('www-authenticate') : undefined
     if (challenge !== undefined) {
       const better = await this.#authorizer.answer(challenge, subject, first, options).catch((error: unknown) => {
         answer.discard()
-        throw error
+        return this.#mindTokenServer(asker, error)
       })
       if (better !== undefined) {
         answer.discard()
-        answer = await this.#send(upstream, request, better, options)
+        answer = await this.#send(asker, upstream, request, better, options)
       }
     }
     this.#log.debug(
       { registry: upstream.name, path: request.path, method: request.method, as: identity.name, status: answer.status },
       'asked the registry',
     )
-    if (answer.status === 429) throw await this.#coolDown(coolDownKey, upstream, answer)
+    await this.#mindPause(asker, answer)
     const isNobody = identity.name === 'nobody' && answer.isFromHost
     return {
       answer,
@@ -148,20 +152,46 @@ export class RegistryClient {
     }
   }
 
-  #send(upstream: Upstream, request: RegistryRequest, authorization: string | undefined, options: { signal: AbortSignal }) {
+  #send(
+    asker: Asker,
+    upstream: Upstream,
+    request: RegistryRequest,
+    authorization: string | undefined,
+    options: { signal: AbortSignal },
+  ): Promise<HttpAnswer> {
+    const check = () => this.#coolDowns.check(asker)
     const { method, headers = {}, via, bulk = false } = request
     const url = new URL(upstream.base)
     url.href = `${url.href.replace(/\/$/, '')}${request.path}`
     const reach = upstream.configured ? 'any' : 'public'
-    return this.#http.send({ url, method, headers, authorization, via, reach, bulk }, options)
+    return this.#http.send({ url, method, headers, authorization, via, reach, bulk, check }, options)
   }
 
-  async #coolDown(key: string, upstream: Upstream, answer: HttpAnswer): Promise<ShoalError> {
-    const retryAfterMs = parseRetryAfter(answer.header('retry-after'), Date.now())
-    this.#coolDowns.start(key, retryAfterMs, performance.now())
-    this.#log.info({ registry: upstream.name, retryAfterMs }, 'the registry limits requests, not asked again before')
-    return rateLimited(upstream.name, retryAfterMs, await excerptOf(answer))
+  /** @throws ShoalError ORIGIN_RATE_LIMITED when the answer asks to be left alone */
+  async #mindPause(asker: Asker, answer: HttpAnswer): Promise<void> {
+    const retryAfter = answer.header('retry-after')
+    const scope = pauseScope(answer.status, retryAfter)
+    if (scope === undefined) return
+    const retryAfterMs = parseRetryAfter(retryAfter, Date.now())
+    this.#coolDowns.start(asker, scope, retryAfterMs)
+    this.#log.info({ registry: asker.origin, retryAfterMs }, 'the registry limits requests, not asked again before')
+    throw rateLimited(asker.origin, retryAfterMs, await excerptOf(answer))
   }
+
+  /** A registry whose token server asks to be left alone has nothing to give meanwhile. @throws the error */
+  #mindTokenServer(asker: Asker, error: unknown): never {
+    const retryAfterMs = error instanceof ShoalError ? error.detail?.retryAfterMs : undefined
+    if (typeof retryAfterMs === 'number') {
+      this.#coolDowns.start(asker, 'asker', retryAfterMs)
+      this.#log.info({ registry: asker.origin, retryAfterMs }, 'its token server limits requests, not asked again before')
+    }
+    throw error
+  }
+}
+
+function askerOf({ name, base }: Upstream, identity: Identity): Asker {
+  const who = identity.name === 'service' ? 'operator' : identity.name
+  return { origin: name, host: base.host, who, key: identity.key }
 }
 
 type Attempt = PromiseSettledResult<RegistryAnswer>

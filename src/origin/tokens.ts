@@ -3,7 +3,7 @@ import { readWhole } from './body.ts'
 import { BoundedMap } from './bounded-map.ts'
 import type { TokenChallenge } from './challenge.ts'
 import { rateLimited } from './cool-down.ts'
-import { codeOfStatus, messageIn, parseRetryAfter } from './failure.ts'
+import { codeOfStatus, messageIn, parseRetryAfter, pauseScope } from './failure.ts'
 import type { HttpAnswer, HttpClient, Reach } from './http.ts'
 import { MAX_TOKEN_ANSWER_BYTES } from './limits.ts'
 import { shownUrl } from './redirect.ts'
@@ -91,7 +91,9 @@ function refusal(answer: HttpAnswer, text: string): ShoalError {
   const said = messageIn(text)
   const where = `the token server ${shownUrl(answer.url)}`
   const code = codeOfStatus(answer.status)
-  if (code === 'ORIGIN_RATE_LIMITED') return rateLimited(where, parseRetryAfter(answer.header('retry-after'), Date.now()), said)
+  const retryAfter = answer.header('retry-after')
+  if (pauseScope(answer.status, retryAfter) !== undefined)
+    return rateLimited(where, parseRetryAfter(retryAfter, Date.now()), said)
   const isNo = code === 'ORIGIN_UNAUTHORIZED' || code === 'ORIGIN_FORBIDDEN'
   return new ShoalError(
     isNo ? code : 'ORIGIN_FAILED',

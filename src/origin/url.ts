@@ -1,7 +1,8 @@
 import type { Log } from '../telemetry/log.ts'
-import { CoolDowns, rateLimited } from './cool-down.ts'
-import { parseRetryAfter } from './failure.ts'
+import { type Asker, type CoolDowns, rateLimited } from './cool-down.ts'
+import { parseRetryAfter, pauseScope } from './failure.ts'
 import type { HttpClient } from './http.ts'
+import { type Identity, identities } from './identity.ts'
 import { shownUrl } from './redirect.ts'
 import { excerptOf } from './refusal.ts'
 import type { RegistryAnswer } from './registry.ts'
@@ -11,10 +12,11 @@ import { basicOf } from './upstreams.ts'
 export class UrlClient {
   readonly #http: HttpClient
   readonly #log: Log
-  readonly #coolDowns = new CoolDowns()
+  readonly #coolDowns: CoolDowns
 
-  constructor(http: HttpClient, log: Log) {
+  constructor(http: HttpClient, coolDowns: CoolDowns, log: Log) {
     this.#http = http
+    this.#coolDowns = coolDowns
     this.#log = log
   }
 
@@ -29,12 +31,20 @@ export class UrlClient {
     url.username = ''
     url.password = ''
     url.hash = ''
-    this.#coolDowns.check(url.origin, url.host, performance.now())
-    const answer = await this.#http.send({ url, method, headers, authorization, reach: 'any', bulk: method === 'GET' }, options)
+    const { key } = identities(undefined, authorization).at(-1) as Identity
+    const who = authorization === undefined ? 'nobody' : 'client'
+    const asker: Asker = { origin: url.host, host: url.host, who, key }
+    const check = () => this.#coolDowns.check(asker)
+    check()
+    const sent = { url, method, headers, authorization, reach: 'any', bulk: method === 'GET', check } as const
+    const answer = await this.#http.send(sent, options)
     this.#log.debug({ url: shownUrl(url), method, status: answer.status }, 'asked the origin')
-    if (answer.status === 429) {
-      const retryAfterMs = parseRetryAfter(answer.header('retry-after'), Date.now())
-      this.#coolDowns.start(url.origin, retryAfterMs, performance.now())
+    const retryAfter = answer.header('retry-after')
+    const scope = pauseScope(answer.status, retryAfter)
+    if (scope !== undefined) {
+      const retryAfterMs = parseRetryAfter(retryAfter, Date.now())
+      this.#coolDowns.start(asker, scope, retryAfterMs)
+      this.#log.info({ url: shownUrl(url), retryAfterMs }, 'the origin limits requests, not asked again before')
       throw rateLimited(url.host, retryAfterMs, await excerptOf(answer))
     }
     return { answer, usedAuthorization: authorization !== undefined, challenge: answer.header('www-authenticate') }

@@ -111,6 +111,8 @@ export function createFakeNode(): FakeNode {
         zone: 'a/b',
         startedAt: new Date(0).toISOString(),
         connectedPeers: 1,
+        limits: { uploadBytesPerSecond: undefined, downloadBytesPerSecond: undefined },
+        pausedOrigins: [],
         store: { blobs: node.blobs.size, bytes: 0, path: '/nowhere' },
         downloads: [],
         mirror: undefined,

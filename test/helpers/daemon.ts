@@ -109,6 +109,14 @@ export async function connected(mesh: readonly DaemonProcess[]): Promise<void> {
   }
 }
 
+/** Waits until each of these has heard the beacon of every other. */
+export async function heardOfAll(mesh: readonly DaemonProcess[]): Promise<void> {
+  for (const node of mesh) {
+    const others = async () => (await node.peers()).filter(({ zone }) => zone !== undefined).length
+    await until(`${node.peerId} has heard of all others`, async () => (await others()) >= mesh.length - 1, 60_000)
+  }
+}
+
 function argumentsOf({ dataDir, upstreams = [], bootstrap = [], flags = [] }: DaemonOptions): string[] {
   const listeners = ['--mirror', '127.0.0.1:0', '--control', '127.0.0.1:0', '--listen', '/ip4/127.0.0.1/tcp/0']
   const all = ['daemon', '--json', '--data-dir', dataDir, '--zone', 'test/loopback', '--log-level', 'info', ...listeners]

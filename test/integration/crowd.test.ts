@@ -2,11 +2,10 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { createImage } from '../../examples/demo/image.ts'
-import { type DaemonProcess, startMesh } from '../helpers/daemon.ts'
+import { heardOfAll, startMesh } from '../helpers/daemon.ts'
 import { dockerRegistryMissing, startDockerRegistry } from '../helpers/docker-registry.ts'
 import { pullImage } from '../helpers/pull.ts'
 import { tmp } from '../helpers/tmp.ts'
-import { until } from '../helpers/until.ts'
 
 const MiB = 1024 * 1024
 const HOSTS = 8
@@ -35,11 +34,3 @@ test('a cold crowd that pulls at the same moment completes, and costs the regist
     assert.equal(await node.metric('shoal_downloads_total{outcome="failed"}'), 0)
   }
 })
-
-/** Waits until every node has heard every other's beacon. */
-async function heardOfAll(mesh: readonly DaemonProcess[]): Promise<void> {
-  for (const node of mesh) {
-    const others = async () => (await node.peers()).filter(({ zone }) => zone !== undefined).length
-    await until(`${node.peerId} has heard of all others`, async () => (await others()) >= mesh.length - 1, 60_000)
-  }
-}

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { open, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { createBlob, createImage, createRandomBlob } from '../../examples/demo/image.ts'
@@ -92,15 +92,27 @@ test('a manifest whose bytes are not what its digest names is never sent', async
 })
 
 test('a registry that limits its rate is told to the client as it is, and is left alone until the time has passed', async (t) => {
-  const { url, origin, digest } = await start(t, { status: 429, retryAfter: '2' })
+  const { url, origin, digest } = await start(t, { status: 429, retryAfter: '6' })
   const limited = await fetch(url)
-  assert.deepEqual([limited.status, limited.headers.get('retry-after')], [429, '2'])
+  assert.deepEqual([limited.status, limited.headers.get('retry-after')], [429, '6'])
   assert.equal(((await limited.json()) as { errors: { code: string }[] }).errors[0]?.code, 'TOOMANYREQUESTS')
   const asked = origin.requests.length
   assert.equal((await get(url)).status, 429)
   assert.equal(origin.requests.length, asked, 'not asked again before its time')
   origin.faults = {}
   await until('it is asked again', async () => (await get(url)).digest === digest)
+})
+
+test('a registry that limits its rate for a moment costs a client that moment, and no error', async (t) => {
+  const { url, origin, digest } = await start(t, { status: 429, retryAfter: '1' })
+  const pulled = get(url)
+  await until('it has been asked', () => origin.requests.length === 1)
+  origin.faults = {}
+  assert.equal((await pulled).digest, digest)
+  assert.deepEqual(
+    origin.requests.map(({ status }) => status),
+    [429, 200],
+  )
 })
 
 test('a registry that hangs holds up nobody else, and is let go when the client goes', async (t) => {
@@ -118,6 +130,42 @@ test('a registry that hangs holds up nobody else, and is let go when the client 
   await cut
   await until('the download has ended', async () => (await daemon.status()).downloads.length === 0)
 })
+
+test('a disk that changes a byte costs whoever asks that piece, is no reason for a ban, and the byte comes back by itself', async (t) => {
+  const dir = await tmp(t)
+  const { daemon, blob, digest, origin, url } = await start(t, {}, dir)
+  const upstreams = [`reg.test=${origin.url}`]
+  const other = await startDaemon(t, { dataDir: await tmp(t), upstreams, bootstrap: daemon.addresses })
+  const third = await startDaemon(t, { dataDir: await tmp(t), bootstrap: daemon.addresses })
+  assert.equal((await get(url)).digest, digest)
+  await flipOnDisk(join(dir, 'store'), blob.size, 2 * MiB + 12_345)
+  assert.equal((await get(blobUrl(other, digest))).digest, digest)
+  assert.equal(await other.metric('shoal_pieces_failed_total{where="peer"}'), 1)
+  await until('it is mended', () => daemon.log.some((line) => line.includes('was brought in anew')))
+  assert.equal(await daemon.metric('shoal_pieces_failed_total{where="disk"}'), 1)
+  assert.equal(logged(daemon, 'msg', 'a piece on our own disk was wrong: dropped, to be fetched anew'), 1)
+  const { blobs } = (await (await fetch(`${daemon.control}/v1/blobs`)).json()) as { blobs: { complete: boolean }[] }
+  assert.deepEqual(
+    blobs.map(({ complete }) => complete),
+    [true],
+  )
+  await origin.close()
+  assert.equal((await get(`${third.control}/v1/blobs/${digest}`)).digest, digest)
+  for (const node of [other, third]) for (const { ban } of await node.peers()) assert.equal(ban, undefined)
+})
+
+/** Flips a bit in the one file of that size. */
+async function flipOnDisk(dir: string, size: number, at: number): Promise<void> {
+  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    await using file = await open(join(entry.parentPath, entry.name), 'r+')
+    if ((await file.stat()).size !== size) continue
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, at)
+    await file.write(Buffer.from([(buffer[0] as number) ^ 1]), 0, 1, at)
+    return
+  }
+  throw new Error(`no file of ${size} bytes in ${dir}`)
+}
 
 test('a client’s credentials go to its registry and to no host that it redirects to', async (t) => {
   const storage = await openFaultyOrigin()

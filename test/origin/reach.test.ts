@@ -7,7 +7,7 @@ import { isPublicAddress } from '../../src/origin/address.ts'
 import { HttpClient } from '../../src/origin/http.ts'
 import { ORIGIN_DEFAULTS } from '../../src/origin/limits.ts'
 import { openFaultyOrigin } from '../helpers/faulty-origin.ts'
-import { openRig, withCode } from './rig.ts'
+import { hostLimits, openRig, withCode } from './rig.ts'
 
 /** Counts connections: there must be none. */
 async function trap(t: TestContext): Promise<{ readonly port: number; connections: number }> {
@@ -72,7 +72,7 @@ function publicClient(t: TestContext): HttpClient {
     first = false
     return isFirst || isPublicAddress(address)
   }
-  const client = new HttpClient({ ...ORIGIN_DEFAULTS, resolver: { lookup, isPublic }, userAgent: 'test' })
+  const client = new HttpClient({ ...ORIGIN_DEFAULTS, limits: hostLimits(), resolver: { lookup, isPublic }, userAgent: 'test' })
   t.after(() => client[Symbol.asyncDispose]())
   return client
 }
@@ -97,7 +97,12 @@ test('a name that does not exist is an unreachable origin', async (t) => {
   const lookup = ((name: string, _options: unknown, callback: (error: Error) => void) =>
     callback(Object.assign(new Error(`getaddrinfo ENOTFOUND ${name}`), { code: 'ENOTFOUND' }))) as unknown as Resolver['lookup']
   for (const reach of ['any', 'public'] as const) {
-    const client = new HttpClient({ ...ORIGIN_DEFAULTS, resolver: { lookup, isPublic: isPublicAddress }, userAgent: 'test' })
+    const client = new HttpClient({
+      ...ORIGIN_DEFAULTS,
+      limits: hostLimits(),
+      resolver: { lookup, isPublic: isPublicAddress },
+      userAgent: 'test',
+    })
     t.after(() => client[Symbol.asyncDispose]())
     const url = new URL('http://nowhere.example.com/')
     await assert.rejects(

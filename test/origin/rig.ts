@@ -1,13 +1,14 @@
 /** An origin in front of a registry whose faults can be switched, for the tests of this folder. */
 import type { TestContext } from 'node:test'
 import { createImage, type Image } from '../../examples/demo/image.ts'
+import { HostLimits, type HostLimitsOptions } from '../../src/origin/host-limits.ts'
 import { type OriginOptions, openOrigin } from '../../src/origin/open-origin.ts'
-import type { Origin, OriginBody, OriginSource } from '../../src/origin/origin.ts'
+import type { OriginBody, OriginSource, ZoneOrigin } from '../../src/origin/origin.ts'
 import { SILENT } from '../../src/telemetry/log.ts'
 import { type Faults, type FaultyOrigin, openFaultyOrigin } from '../helpers/faulty-origin.ts'
 
 export interface Rig {
-  readonly origin: Origin
+  readonly origin: ZoneOrigin
   readonly registry: FaultyOrigin
   readonly image: Image
   /** A layer of 300 KB. */
@@ -26,7 +27,9 @@ const IMAGE = createImage({ seed: 'origin tests', layerBytes: [300_000, 5_000_00
 
 export async function openRig(
   t: TestContext,
-  options: { faults?: Faults; login?: string; timeouts?: OriginOptions['timeouts']; name?: string } = {},
+  options: { faults?: Faults; login?: string; name?: string } & Partial<
+    Pick<OriginOptions, 'timeouts' | 'requests' | 'rate' | 'download' | 'onPause'>
+  > = {},
 ): Promise<Rig> {
   const registry = await openFaultyOrigin()
   t.after(() => registry.close())
@@ -35,11 +38,12 @@ export async function openRig(
   const upstream = new URL(registry.url)
   if (options.login !== undefined) [upstream.username = '', upstream.password = ''] = options.login.split(':')
   if (options.name !== undefined) upstream.hostname = options.name
+  const { faults, login, name, ...rest } = options
   const origin = await openOrigin({
     upstreams: new Map([['docker.io', upstream]]),
     log: SILENT,
-    timeouts: options.timeouts ?? {},
     lookup: loopbackLookup,
+    ...rest,
   })
   t.after(() => origin[Symbol.asyncDispose]())
   const layer = IMAGE.layers[0] as Image['manifest']
@@ -55,6 +59,10 @@ export async function openRig(
     open: (range = { start: 0 }, authorization) => origin.open(source(authorization), layer.digest, range, { signal: t.signal }),
     bytes: (start, end) => Buffer.concat([...layer.read(start, end)]),
   }
+}
+
+export function hostLimits(options: Partial<HostLimitsOptions> = {}): HostLimits {
+  return new HostLimits({ requests: new Map(), rate: new Map(), upstreams: new Map(), defaultRequests: 8, ...options })
 }
 
 /** Every name is this host, so that tests can use names without leaving it. */
