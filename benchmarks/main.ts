@@ -9,11 +9,12 @@ import type { Benchmark } from './lib/benchmark.ts'
 import { publish } from './lib/report.ts'
 import { memory } from './memory.ts'
 import { profile } from './profile.ts'
+import { swarm } from './swarm/swarm.ts'
 import { transfer } from './transfer.ts'
 import { warmRead } from './warm-read.ts'
 
-const ALL: readonly Benchmark[] = [transfer, warmRead, latency, memory, idle, profile]
-/** None takes so long unless something hangs. */
+const ALL: readonly Benchmark[] = [transfer, warmRead, latency, memory, idle, profile, swarm]
+/** None takes so long unless something hangs, or it says that it does. */
 const LONGEST_MS = 10 * 60_000
 
 process.exitCode = await main(process.argv.slice(2))
@@ -36,8 +37,10 @@ async function main(argv: readonly string[]): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => stopping.abort(new Error(`stopped by ${signal}`)))
   try {
-    for (const each of ALL.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
-      await run(each, values.quick === true, AbortSignal.any([stopping.signal, AbortSignal.timeout(LONGEST_MS)]))
+    const asked = ALL.filter(({ name, onlyByName }) => (positionals.length === 0 ? !onlyByName : positionals.includes(name)))
+    for (const each of asked) {
+      const late = AbortSignal.timeout(each.longestMs ?? LONGEST_MS)
+      await run(each, values.quick === true, AbortSignal.any([stopping.signal, late]))
     }
     return 0
   } catch (error) {

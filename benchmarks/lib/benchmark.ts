@@ -15,5 +15,9 @@ export interface Benchmark {
   readonly name: string
   /** What it measures, in a line. */
   readonly about: string
+  /** Where it takes longer than others do. */
+  readonly longestMs?: number
+  /** Left out when all are asked for. */
+  readonly onlyByName?: true
   run(context: Context): Promise<Report>
 }

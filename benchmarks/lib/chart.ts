@@ -8,11 +8,13 @@ export interface BarChart {
   readonly series: readonly { readonly name: string; readonly values: readonly number[] }[]
   /** A dashed line, e.g. an aim. */
   readonly aim?: { readonly name: string; readonly value: number }
+  /** Pixels. */
+  readonly width?: number
 }
 
 /** An SVG picture as text. */
-export function barChart({ title, yName, categories, series, aim }: BarChart): string {
-  const chart = init(null, null, { renderer: 'svg', ssr: true, width: 760, height: 380 })
+export function barChart({ title, yName, categories, series, aim, width = 760 }: BarChart): string {
+  const chart = init(null, null, { renderer: 'svg', ssr: true, width, height: 380 })
   chart.setOption({
     animation: false,
     backgroundColor: '#ffffff',

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join, parse } from 'node:path'
 import { parseArgs } from 'node:util'
+import { resized } from './change.ts'
 import type { Figures } from './figures.ts'
 import { Hosts } from './hosts.ts'
 import { LogFiles } from './log-files.ts'
@@ -22,7 +23,9 @@ const USAGE = `node --conditions=shoal-source benchmarks/swarm/main.ts --scenari
   --json FILE             all figures
   --timeline FILE.svg     draws who came to hold which piece when, and prints a summary of it
   --keep-logs DIR         each daemon's log, at level trace
-scenarios:`
+scenarios:
+${SCENARIOS.map(({ name, about }) => `  ${name.padEnd(14)} ${about}`).join('\n')}
+`
 
 process.exitCode = await main(process.argv.slice(2))
 
@@ -34,32 +37,37 @@ async function main(argv: readonly string[]): Promise<number> {
       hosts: { type: 'string' },
       mbit: { type: 'string' },
       mib: { type: 'string' },
-      rounds: { type: 'string', default: '1' },
+      rounds: { type: 'string' },
       loopback: { type: 'boolean', default: false },
       json: { type: 'string' },
-      'keep-logs': { type: 'string' },
       timeline: { type: 'string' },
+      'keep-logs': { type: 'string' },
       help: { type: 'boolean' },
     },
   })
   const found = SCENARIOS.find(({ name }) => name === values.scenario)
   if (found === undefined || values.help === true) {
-    process.stderr.write(`${[USAGE, ...SCENARIOS.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`)].join('\n')}\n`)
+    process.stderr.write(USAGE)
     return values.help === true ? 0 : 2
   }
   const stopping = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => stopping.abort(new Error(`stopped by ${signal}`)))
+  // `| head` has seen enough
+  process.stdout.once('error', (error) => stopping.abort(error))
   const loopback = values.loopback || !Hosts.possible
   if (loopback && !values.loopback) say('no network namespaces here: on loopback, without rates')
-  const { 'keep-logs': logs, timeline } = values
+  const { 'keep-logs': logs, timeline, mib } = values
   try {
-    const scenario = changed(found, values, logs !== undefined || timeline !== undefined)
-    const all = await rounds(scenario, Number(values.rounds), { loopback, logs, timeline, signal: stopping.signal })
+    const largestBytes = mib === undefined ? undefined : number(mib) * MiB
+    const scenario = resized(found, { hosts: number(values.hosts), mbit: number(values.mbit), largestBytes })
+    const traced = logs !== undefined || timeline !== undefined ? { ...scenario, traced: true as const } : scenario
+    const all = await rounds(traced, number(values.rounds) ?? 1, { loopback, logs, timeline, signal: stopping.signal })
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ scenario, loopback, rounds: all }, null, 2)}\n`)
     return 0
   } catch (error) {
-    process.stderr.write(`${(error as Error).stack ?? error}\n`)
+    const why = stopping.signal.aborted ? stopping.signal.reason : error
+    process.stderr.write(`${(why as Error).stack ?? why}\n`)
     return 1
   }
 }
@@ -78,10 +86,11 @@ async function rounds(scenario: Scenario, count: number, { loopback, logs, timel
     await using dir = await prepared.roundDir()
     using files = new LogFiles(logs === undefined ? undefined : join(logs, `round-${i}`))
     const round = await runRound({ scenario, ...prepared, dir: dir.path, loopback, onLog: files.onLog, signal, say })
-    process.stdout.write(`${summaryOf(scenario, round.figures)}\n${verdictsOf(scenario, [round.figures])}\n`)
+    process.stdout.write(`${summaryOf(scenario, round.figures)}\n`)
     if (timeline !== undefined) drawTimeline(scenario, round, count === 1 ? timeline : numbered(timeline, i))
     all.push(round.figures)
   }
+  process.stdout.write(`${verdictsOf(scenario, all)}\n`)
   return all
 }
 
@@ -96,20 +105,13 @@ function numbered(path: string, i: number): string {
   return join(dir, `${name}-${i}${ext}`)
 }
 
-function changed(
-  scenario: Scenario,
-  { hosts, mbit, mib }: { readonly hosts?: string; readonly mbit?: string; readonly mib?: string },
-  traced: boolean,
-): Scenario {
-  const largest = Math.max(...scenario.layerBytes)
-  const factor = mib === undefined ? 1 : (Number(mib) * MiB) / largest
-  return {
-    ...scenario,
-    hosts: Number(hosts ?? scenario.hosts),
-    mbit: Number(mbit ?? scenario.mbit),
-    layerBytes: scenario.layerBytes.map((bytes) => Math.round(bytes * factor)),
-    ...(traced ? { traced } : {}),
-  }
+function number(text: string): number
+function number(text: string | undefined): number | undefined
+function number(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const value = Number(text)
+  if (!(value > 0)) throw new Error(`not a number above 0: ${text}`)
+  return value
 }
 
 function say(what: string): void {

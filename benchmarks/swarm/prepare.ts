@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createImage, type Image, type ImageOptions } from '../../examples/demo/image.ts'
@@ -16,10 +16,13 @@ export interface Prepared extends AsyncDisposable {
 
 /** In memory, if possible: hosts have a disk each, and all of them on this machine's one would measure that. */
 const MEMORY = '/dev/shm'
+const PREFIX = 'shoal-swarm-'
 
 /** Makes the content and a registry's directory that holds it. */
 export async function prepare(scenario: Scenario): Promise<Prepared> {
-  const base = await mkdtemp(join(existsSync(MEMORY) ? MEMORY : tmpdir(), 'shoal-swarm-'))
+  const place = existsSync(MEMORY) ? MEMORY : tmpdir()
+  await removeLeftovers(place)
+  const base = await mkdtemp(join(place, `${PREFIX}${process.pid}-`))
   const remove = () => rm(base, { recursive: true, force: true })
   try {
     const image = createImage(imageOptions(scenario))
@@ -40,4 +43,12 @@ export function imageOptions({ name, layerBytes }: Scenario): ImageOptions {
 async function roundDir(base: string): Promise<AsyncDisposable & { readonly path: string }> {
   const path = await mkdtemp(join(base, 'round-'))
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
+
+/** What a run that was killed left: directories named after a process that is no more. */
+async function removeLeftovers(place: string): Promise<void> {
+  for (const name of await readdir(place)) {
+    const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1]
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await rm(join(place, name), { recursive: true, force: true })
+  }
 }

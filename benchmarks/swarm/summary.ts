@@ -28,7 +28,9 @@ export function summaryOf({ name, hosts, mbit }: Scenario, figures: Figures): st
 
 /** What became of the scenario's aims. */
 export function verdictsOf({ aims }: Scenario, rounds: readonly Figures[]): string {
-  const rows = aims.map((aim) => aimRow(aim, rounds))
+  // without links of their own, hosts have no bound and the origin no counter
+  const measured = aims.filter(({ of }) => !rounds.some((figures) => Number.isNaN(of(figures))))
+  const rows = measured.map((aim) => aimRow(aim, rounds))
   return terminalTable(COLUMNS, rows)
 }
 

@@ -1,0 +1,143 @@
+import type { Aim } from '../lib/aim.ts'
+import { row } from '../lib/aim.ts'
+import type { Benchmark, Context } from '../lib/benchmark.ts'
+import { barChart } from '../lib/chart.ts'
+import { spreadOf } from '../lib/stats.ts'
+import { resized } from './change.ts'
+import type { Figures } from './figures.ts'
+import { Hosts } from './hosts.ts'
+import { prepare } from './prepare.ts'
+import { runRound } from './round.ts'
+import type { Scenario } from './scenario.ts'
+import { SCENARIOS } from './scenarios.ts'
+import { aimRow, BUSY_SHARE, summaryOf } from './summary.ts'
+
+const ROUNDS = 3
+const QUICK = { hosts: 4, largestBytes: 16 * 1024 * 1024 }
+/** Of all rounds together. */
+const LONGEST_MS = 90 * 60_000
+/** The scenarios that differ in nothing but the number of hosts. */
+const SCALE = ['layer-4', 'layer-8', 'layer', 'layer-32']
+const GROWTH: Aim = { than: 'less', value: 1.05 }
+
+interface Result {
+  readonly scenario: Scenario
+  readonly rounds: readonly Figures[]
+}
+
+export const swarm: Benchmark = {
+  name: 'swarm',
+  about: 'crowds that pull the same cold content at once, on links of their own; takes most of an hour',
+  longestMs: LONGEST_MS,
+  onlyByName: true,
+  async run(context) {
+    const loopback = !Hosts.possible
+    if (loopback) context.say('no network namespaces here: on loopback, without rates')
+    const results: Result[] = []
+    for (const each of SCENARIOS) {
+      const scenario = context.quick
+        ? resized(each, { hosts: Math.min(each.hosts, QUICK.hosts), largestBytes: QUICK.largestBytes })
+        : each
+      results.push({ scenario, rounds: await rounds(scenario, loopback, context) })
+    }
+    return {
+      name: 'swarm',
+      title: 'A cold crowd pulls the same content at once',
+      columns: ['scenario', 'hosts', 'Mbit/s', 'what', 'unit', 'median (min–max)', 'aim', ''],
+      rows: [...results.flatMap(rowsOf), ...growthRows(results)],
+      figures: results.map(({ scenario, rounds: all }) => ({ ...scenario, rounds: all.map(withoutTransfers) })),
+      charts: { swarm: completionChart(results), 'swarm-origin': originChart(results) },
+    }
+  },
+}
+
+async function rounds(scenario: Scenario, loopback: boolean, { quick, signal, say }: Context): Promise<Figures[]> {
+  await using prepared = await prepare(scenario)
+  const all: Figures[] = []
+  for (let i = 1; i <= (quick ? 1 : ROUNDS); i++) {
+    await using dir = await prepared.roundDir()
+    const { figures } = await runRound({ scenario, ...prepared, dir: dir.path, loopback, signal, say: () => {} })
+    say(`round ${i} of ${summaryOf(scenario, figures)}`)
+    all.push(figures)
+  }
+  return all
+}
+
+/** What every scenario is looked at for, its aims first. */
+function rowsOf({ scenario, rounds: all }: Result): string[][] {
+  const { name, hosts, mbit, aims } = scenario
+  const told = new Set(aims.map(({ what }) => what))
+  const others: readonly (readonly [what: string, unit: string, digits: number, of: (figures: Figures) => number])[] = [
+    ['slowest ÷ bound', '×', 3, ({ ratio }) => ratio],
+    ["origin's link ÷ content", '×', 3, ({ originLinkCopies }) => originLinkCopies],
+    ["origin's bodies ÷ content", '×', 3, ({ originBodyCopies }) => originBodyCopies],
+    ['complete, p50', 's', 2, ({ completionS }) => completionS.p50],
+    ['complete, p95', 's', 2, ({ completionS }) => completionS.p95],
+    ['complete, slowest', 's', 2, ({ completionS }) => completionS.max],
+    ['first byte, p50', 's', 2, ({ firstByteS }) => firstByteS.p50],
+    ['first byte, worst', 's', 2, ({ firstByteS }) => firstByteS.max],
+    ['bytes that had been there', '%', 2, ({ wastedShare }) => 100 * wastedShare],
+    ['CPU per GiB delivered', 's', 1, ({ cpuSecondsPerGiB }) => cpuSecondsPerGiB],
+    [`machine busy (over ${BUSY_SHARE * 100}: it may be the limit)`, '%', 0, ({ machineShare }) => 100 * machineShare],
+    ['peak RSS of a daemon', 'MiB', 0, ({ peakRssMiB }) => peakRssMiB],
+  ]
+  const rows = others
+    .filter(([what]) => !told.has(what))
+    .map(([what, unit, digits, of]) => row({ what, unit, values: spreadOf(all.map(of)), digits }))
+  return [...aims.map((aim) => aimRow(aim, all)), ...rows].map((cells) => [name, String(hosts), String(mbit), ...cells])
+}
+
+/** How the ratio to the bound grows from each number of hosts to its double. */
+function growthRows(results: readonly Result[]): string[][] {
+  const scale = SCALE.map((name) => results.find(({ scenario }) => scenario.name === name)).filter((each) => each !== undefined)
+  return scale.slice(1).map((larger, i) => {
+    const smaller = scale[i] as Result
+    const median = spreadOf(smaller.rounds.map(({ ratio }) => ratio)).median
+    const values = spreadOf(larger.rounds.map(({ ratio }) => ratio / median))
+    const hosts = `${smaller.scenario.hosts} → ${larger.scenario.hosts}`
+    return [
+      'layer, doubled',
+      hosts,
+      String(larger.scenario.mbit),
+      ...row({ what: 'growth of slowest ÷ bound', unit: '×', values, aim: GROWTH, digits: 3 }),
+    ]
+  })
+}
+
+function completionChart(results: readonly Result[]): string {
+  const of = (pick: (figures: Figures) => number) => results.map(({ rounds: all }) => spreadOf(all.map(pick)).median)
+  const relative = (pick: (figures: Figures) => number) => of((figures) => pick(figures) / (figures.boundS ?? 1))
+  return barChart({
+    title: 'When hosts had the content, in times of the bound (median of rounds)',
+    yName: '× bound',
+    width: 1200,
+    categories: results.map(({ scenario }) => scenario.name),
+    series: [
+      { name: 'p50', values: relative(({ completionS }) => completionS.p50) },
+      { name: 'p95', values: relative(({ completionS }) => completionS.p95) },
+      { name: 'slowest', values: relative(({ completionS }) => completionS.max) },
+    ],
+    aim: { name: 'the bound', value: 1 },
+  })
+}
+
+function originChart(results: readonly Result[]): string {
+  return barChart({
+    title: 'What the origin sent (median of rounds)',
+    yName: 'copies',
+    width: 1200,
+    categories: results.map(({ scenario }) => scenario.name),
+    series: [
+      {
+        name: 'over its link',
+        values: results.map(({ rounds: all }) => spreadOf(all.map(({ originLinkCopies }) => originLinkCopies)).median),
+      },
+    ],
+    aim: { name: 'one copy', value: 1 },
+  })
+}
+
+/** A crowd of small layers has thousands. */
+function withoutTransfers({ usage: _, hosts, ...figures }: Figures): object {
+  return { ...figures, hosts: hosts.map(({ transfers: __, ...host }) => host) }
+}
