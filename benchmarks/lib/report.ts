@@ -9,6 +9,8 @@ export interface Report {
   readonly title: string
   readonly columns: readonly string[]
   readonly rows: readonly (readonly string[])[]
+  /** A second table, under the first. */
+  readonly details?: { readonly columns: readonly string[]; readonly rows: readonly (readonly string[])[] }
   /** What the rows were made from. */
   readonly figures: unknown
   readonly charts: Readonly<Record<string, string>>
@@ -16,7 +18,9 @@ export interface Report {
 
 /** Prints the table; `keep` writes results/<name>.json, .md and .svg as well. */
 export function publish(report: Report, { keep }: { keep: boolean }): void {
-  process.stdout.write(`\n${report.title}\n${terminalTable(report.columns, report.rows)}\n\n`)
+  const tables = [report, ...(report.details === undefined ? [] : [report.details])]
+  const shown = tables.map(({ columns, rows }) => terminalTable(columns, rows)).join('\n\n')
+  process.stdout.write(`\n${report.title}\n${shown}\n\n`)
   if (!keep) return
   mkdirSync(RESULTS, { recursive: true })
   const on = machine()
@@ -25,7 +29,7 @@ export function publish(report: Report, { keep }: { keep: boolean }): void {
     writeFileSync(new URL(`${name}.svg`, RESULTS), svg)
     return `![${name}](${name}.svg)`
   })
-  const table = markdownTable(report.columns, report.rows)
+  const table = tables.map(({ columns, rows }) => markdownTable(columns, rows)).join('\n\n')
   const where = `${on.date}, commit ${on.commit}, Node ${on.node}, ${on.cores} × ${on.cpu}, ${on.memoryGiB} GiB, Linux ${on.kernel}`
   writeFileSync(new URL(`${report.name}.md`, RESULTS), `# ${report.title}\n\n${where}\n\n${table}\n\n${charts.join('\n\n')}\n`)
 }

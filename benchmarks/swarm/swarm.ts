@@ -10,7 +10,7 @@ import { prepare } from './prepare.ts'
 import { runRound } from './round.ts'
 import type { Scenario } from './scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
-import { aimRow, BUSY_SHARE, summaryOf } from './summary.ts'
+import { aimRow, summaryOf } from './summary.ts'
 
 const ROUNDS = 3
 const QUICK = { hosts: 4, largestBytes: 16 * 1024 * 1024 }
@@ -44,7 +44,11 @@ export const swarm: Benchmark = {
       name: 'swarm',
       title: 'A cold crowd pulls the same content at once',
       columns: ['scenario', 'hosts', 'Mbit/s', 'what', 'unit', 'median (min–max)', 'aim', ''],
-      rows: [...results.flatMap(rowsOf), ...growthRows(results)],
+      rows: [...results.flatMap(aimRows), ...growthRows(results)],
+      details: {
+        columns: ['scenario (medians)', 'hosts', 'Mbit/s', ...DETAILS.map(([what]) => what)],
+        rows: results.map(detailRow),
+      },
       figures: results.map(({ scenario, rounds: all }) => ({ ...scenario, rounds: all.map(withoutTransfers) })),
       charts: { swarm: completionChart(results), 'swarm-origin': originChart(results) },
     }
@@ -63,28 +67,36 @@ async function rounds(scenario: Scenario, loopback: boolean, { quick, signal, sa
   return all
 }
 
-/** What every scenario is looked at for, its aims first. */
-function rowsOf({ scenario, rounds: all }: Result): string[][] {
-  const { name, hosts, mbit, aims } = scenario
-  const told = new Set(aims.map(({ what }) => what))
-  const others: readonly (readonly [what: string, unit: string, digits: number, of: (figures: Figures) => number])[] = [
-    ['slowest ÷ bound', '×', 3, ({ ratio }) => ratio],
-    ["origin's link ÷ content", '×', 3, ({ originLinkCopies }) => originLinkCopies],
-    ["origin's bodies ÷ content", '×', 3, ({ originBodyCopies }) => originBodyCopies],
-    ['complete, p50', 's', 2, ({ completionS }) => completionS.p50],
-    ['complete, p95', 's', 2, ({ completionS }) => completionS.p95],
-    ['complete, slowest', 's', 2, ({ completionS }) => completionS.max],
-    ['first byte, p50', 's', 2, ({ firstByteS }) => firstByteS.p50],
-    ['first byte, worst', 's', 2, ({ firstByteS }) => firstByteS.max],
-    ['bytes that had been there', '%', 2, ({ wastedShare }) => 100 * wastedShare],
-    ['CPU per GiB delivered', 's', 1, ({ cpuSecondsPerGiB }) => cpuSecondsPerGiB],
-    [`machine busy (over ${BUSY_SHARE * 100}: it may be the limit)`, '%', 0, ({ machineShare }) => 100 * machineShare],
-    ['peak RSS of a daemon', 'MiB', 0, ({ peakRssMiB }) => peakRssMiB],
-  ]
-  const rows = others
-    .filter(([what]) => !told.has(what))
-    .map(([what, unit, digits, of]) => row({ what, unit, values: spreadOf(all.map(of)), digits }))
-  return [...aims.map((aim) => aimRow(aim, all)), ...rows].map((cells) => [name, String(hosts), String(mbit), ...cells])
+function aimRows({ scenario, rounds: all }: Result): string[][] {
+  return scenario.aims.map((aim) => [scenario.name, ...sizeOf(scenario), ...aimRow(aim, all)])
+}
+
+type Detail = readonly [what: string, digits: number, of: (figures: Figures) => number]
+
+/** What every scenario is looked at for: medians of its rounds. */
+const DETAILS: readonly Detail[] = [
+  ['p50 s', 2, ({ completionS }) => completionS.p50],
+  ['p95 s', 2, ({ completionS }) => completionS.p95],
+  ['slowest s', 2, ({ completionS }) => completionS.max],
+  ['÷ bound', 3, ({ ratio }) => ratio],
+  ['first byte p50 s', 2, ({ firstByteS }) => firstByteS.p50],
+  ['worst s', 2, ({ firstByteS }) => firstByteS.max],
+  ["origin's link, copies", 3, ({ originLinkCopies }) => originLinkCopies],
+  ['bodies, copies', 3, ({ originBodyCopies }) => originBodyCopies],
+  ['requests', 0, ({ originRequests }) => originRequests],
+  ['wasted %', 2, ({ wastedShare }) => 100 * wastedShare],
+  ['CPU s/GiB', 1, ({ cpuSecondsPerGiB }) => cpuSecondsPerGiB],
+  ['machine busy %', 0, ({ machineShare }) => 100 * machineShare],
+  ['peak RSS MiB', 0, ({ peakRssMiB }) => peakRssMiB],
+]
+
+function detailRow({ scenario, rounds: all }: Result): string[] {
+  const values = DETAILS.map(([, digits, of]) => spreadOf(all.map(of)).median.toFixed(digits))
+  return [scenario.name, ...sizeOf(scenario), ...values]
+}
+
+function sizeOf({ hosts, mbit }: Scenario): string[] {
+  return [String(hosts), String(mbit)]
 }
 
 /** How the ratio to the bound grows from each number of hosts to its double. */
