@@ -16,6 +16,7 @@ export interface CrowdOptions extends Pick<HostDaemonOptions, 'originUrl' | 'log
   readonly cores: number
   /** The program of a host, where it is not `shoal daemon`. */
   readonly programOf?: ((host: number) => readonly string[] | undefined) | undefined
+  readonly nodeFlagsOf?: ((host: number) => readonly string[] | undefined) | undefined
   /** Hears the log of all. */
   readonly onLog?: ((host: number, line: string) => void) | undefined
 }
@@ -29,11 +30,11 @@ export class Crowd implements AsyncDisposable {
   }
 
   static async open(options: CrowdOptions): Promise<Crowd> {
-    const { hosts, onLog, dir, programOf } = options
+    const { hosts, onLog, dir, programOf, nodeFlagsOf } = options
     await using stack = new AsyncDisposableStack()
     const start = async (host: number, bootstrap: readonly string[]): Promise<HostDaemon> => {
       const own = { host, bootstrap, dataDir: join(dir, `host-${host}`), onLog: (line: string) => onLog?.(host, line) }
-      return stack.use(await HostDaemon.start({ ...options, ...own, program: programOf?.(host) }))
+      return stack.use(await HostDaemon.start({ ...options, ...own, program: programOf?.(host), nodeFlags: nodeFlagsOf?.(host) }))
     }
     const first = await start(1, [])
     const starting = Array.from({ length: hosts - 1 }, (_, i) => start(i + 2, first.addresses))

@@ -20,6 +20,8 @@ export interface HostDaemonOptions {
   readonly logLevel: string
   /** The program and its arguments up to the flags; by default as `npm start` has them. */
   readonly program?: readonly string[] | undefined
+  /** Node's own flags besides. */
+  readonly nodeFlags?: readonly string[] | undefined
   readonly onLog?: ((line: string) => void) | undefined
   readonly signal: AbortSignal
 }
@@ -55,13 +57,24 @@ export class HostDaemon implements AsyncDisposable {
   }
 
   static async start(options: HostDaemonOptions): Promise<HostDaemon> {
-    const { site, host, dataDir, originUrl, bootstrap, logLevel, program = startCommand(), onLog, signal } = options
+    const {
+      site,
+      host,
+      dataDir,
+      originUrl,
+      bootstrap,
+      logLevel,
+      program = startCommand(),
+      nodeFlags = [],
+      onLog,
+      signal,
+    } = options
     const flags = ['--json', '--data-dir', dataDir, '--zone', ZONE, '--log-level', logLevel]
     flags.push('--mirror', `127.0.0.1:${site.port(7400)}`, '--control', `127.0.0.1:${site.port(7401)}`)
     flags.push('--listen', `/ip4/${site.address(host)}/tcp/${site.port(7402)}`)
     flags.push('--upstream', `${REGISTRY}=${originUrl}`, '--default-upstream', REGISTRY)
     if (bootstrap.length > 0) flags.push('--bootstrap', ...bootstrap)
-    const [command, ...args] = site.command(host, process.execPath, ...program, ...flags)
+    const [command, ...args] = site.command(host, process.execPath, ...nodeFlags, ...program, ...flags)
     const spawned = new Spawned({ command, args, onLog, signal })
     try {
       return new HostDaemon(spawned, options, JSON.parse(await spawned.line()) as Ready)
@@ -134,6 +147,11 @@ export class HostDaemon implements AsyncDisposable {
     this.#last = { usage: this.usage, link: this.link }
     this.#killed = true
     await this.#process.kill()
+  }
+
+  /** Asks it to end, and waits for it. */
+  async stop(): Promise<void> {
+    await this.#process[Symbol.asyncDispose]()
   }
 
   /** What it holds is thrown away, so nothing needs to be closed. */

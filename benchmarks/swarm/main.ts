@@ -7,6 +7,7 @@ import type { Figures } from './figures.ts'
 import { Hosts } from './hosts.ts'
 import { LogFiles } from './log-files.ts'
 import { prepare } from './prepare.ts'
+import { profileText } from './profile.ts'
 import { type Round, runRound } from './round.ts'
 import type { Scenario } from './scenario.ts'
 import { SCENARIOS } from './scenarios.ts'
@@ -15,6 +16,7 @@ import { summariseTimeline, timelineText } from './timeline.ts'
 import { timelineChart } from './timeline-chart.ts'
 
 const MiB = 1024 * 1024
+const PROFILED = 2
 const USAGE = `node --conditions=shoal-source benchmarks/swarm/main.ts --scenario NAME [flags]
   --hosts N --mbit R      instead of the scenario's own
   --mib S                 size of the largest layer; the others shrink and grow with it
@@ -22,6 +24,7 @@ const USAGE = `node --conditions=shoal-source benchmarks/swarm/main.ts --scenari
   --loopback              no network namespaces, no rates
   --json FILE             all figures
   --timeline FILE.svg     draws who came to hold which piece when, and prints a summary of it
+  --profile DIR           V8's CPU profiles of host 2, and a summary of them
   --keep-logs DIR         each daemon's log, at level trace
 scenarios:
 ${SCENARIOS.map(({ name, about }) => `  ${name.padEnd(14)} ${about}`).join('\n')}
@@ -42,6 +45,7 @@ async function main(argv: readonly string[]): Promise<number> {
       json: { type: 'string' },
       timeline: { type: 'string' },
       'keep-logs': { type: 'string' },
+      profile: { type: 'string' },
       help: { type: 'boolean' },
     },
   })
@@ -57,12 +61,12 @@ async function main(argv: readonly string[]): Promise<number> {
   process.stdout.once('error', (error) => stopping.abort(error))
   const loopback = values.loopback || !Hosts.possible
   if (loopback && !values.loopback) say('no network namespaces here: on loopback, without rates')
-  const { 'keep-logs': logs, timeline, mib } = values
+  const { 'keep-logs': logs, timeline, profile, mib } = values
   try {
     const largestBytes = mib === undefined ? undefined : number(mib) * MiB
     const scenario = resized(found, { hosts: number(values.hosts), mbit: number(values.mbit), largestBytes })
     const traced = logs !== undefined || timeline !== undefined ? { ...scenario, traced: true as const } : scenario
-    const all = await rounds(traced, number(values.rounds) ?? 1, { loopback, logs, timeline, signal: stopping.signal })
+    const all = await rounds(traced, number(values.rounds) ?? 1, { loopback, logs, timeline, profile, signal: stopping.signal })
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ scenario, loopback, rounds: all }, null, 2)}\n`)
     return 0
   } catch (error) {
@@ -76,18 +80,22 @@ interface Running {
   readonly loopback: boolean
   readonly logs: string | undefined
   readonly timeline: string | undefined
+  readonly profile: string | undefined
   readonly signal: AbortSignal
 }
 
-async function rounds(scenario: Scenario, count: number, { loopback, logs, timeline, signal }: Running): Promise<Figures[]> {
+async function rounds(scenario: Scenario, count: number, running: Running): Promise<Figures[]> {
+  const { loopback, logs, timeline, signal } = running
   await using prepared = await prepare(scenario)
   const all: Figures[] = []
   for (let i = 1; i <= count; i++) {
     await using dir = await prepared.roundDir()
     using files = new LogFiles(logs === undefined ? undefined : join(logs, `round-${i}`))
-    const round = await runRound({ scenario, ...prepared, dir: dir.path, loopback, onLog: files.onLog, signal, say })
+    const profile = running.profile === undefined ? undefined : { host: PROFILED, dir: join(running.profile, `round-${i}`) }
+    const round = await runRound({ scenario, ...prepared, dir: dir.path, loopback, profile, onLog: files.onLog, signal, say })
     process.stdout.write(`${summaryOf(scenario, round.figures)}\n`)
     if (timeline !== undefined) drawTimeline(scenario, round, count === 1 ? timeline : numbered(timeline, i))
+    if (profile !== undefined) process.stdout.write(`${profileText(profile, round.startMicros)}\n`)
     all.push(round.figures)
   }
   process.stdout.write(`${verdictsOf(scenario, all)}\n`)

@@ -10,6 +10,7 @@ import { type Figures, figuresOf, type HostOutcome } from './figures.ts'
 import { type Judged, judge } from './judge.ts'
 import { type Origin, openBrokenOrigin, openRegistry } from './origin.ts'
 import { imageOptions, type Prepared } from './prepare.ts'
+import { type ProfileOptions, profileFlags } from './profile.ts'
 import { Progress } from './progress.ts'
 import { Reader, type Reading } from './reader.ts'
 import type { Scenario } from './scenario.ts'
@@ -22,6 +23,7 @@ export interface RoundOptions extends Pick<Prepared, 'image' | 'registryDir'> {
   /** An empty directory of the round's own. */
   readonly dir: string
   readonly loopback: boolean
+  readonly profile?: ProfileOptions | undefined
   readonly onLog?: ((host: number, line: string) => void) | undefined
   readonly signal: AbortSignal
   say(what: string): void
@@ -32,6 +34,8 @@ export interface Round {
   readonly figures: Figures
   /** Of the crowd's start: milliseconds since the epoch. */
   readonly start: number
+  /** The same by the monotonic clock. */
+  readonly startMicros: number
   /** In traced scenarios. */
   readonly held: readonly PieceHeld[]
   /** Of all layers. */
@@ -44,62 +48,57 @@ const PATIENCE_S = 30
 
 /** One crowd, from cold daemons to the last client's end. */
 export async function runRound(options: RoundOptions): Promise<Round> {
-  const { scenario, image, dir, loopback, signal, say } = options
-  const { hosts, mbit, staggerS = 0, check = false } = scenario
-  const isAside = (host: number): boolean => scenario.aside?.(host) === true
-  const mbits = Array.from({ length: hosts }, (_, i) => scenario.mbitOf?.(i + 1, mbit) ?? mbit)
-  const blobs = scenario.image === true ? [image.config, ...image.layers] : image.layers
-  const bytes = blobs.reduce((sum, { size }) => sum + size, 0)
-  const boundS = lowerBoundSeconds({ bytes, originMbit: mbit, mbits: mbits.filter((_, i) => !isAside(i + 1)) })
-  const timeoutS = PATIENCE * boundS + PATIENCE_S + staggerS * hosts
-
+  const { scenario, loopback, profile, signal, say } = options
+  const plan = planOf(options)
   await using stack = new AsyncDisposableStack()
-  const site = stack.use(openSite([mbit, ...mbits], loopback))
+  const site = stack.use(openSite([scenario.mbit, ...plan.mbits], loopback))
   const origin = stack.use(await openOrigin(options, site))
-  const progress = new Progress(image.layers, hosts)
-  say(`starting ${hosts} daemons`)
+  const progress = new Progress(options.image.layers, scenario.hosts)
+  say(`starting ${scenario.hosts} daemons`)
   const crowd = stack.use(await openCrowd(options, site, origin, progress))
-  const readers = crowd.daemons.map((daemon) => {
-    const scratch = join(dir, `read-${daemon.host}`)
-    return stack.use(new Reader({ site, daemon, image: scenario.image === true, blobs, check, scratch, timeoutS, signal }))
-  })
+  const readers = openReaders(options, plan, site, crowd)
+  for (const reader of readers) stack.use(reader)
 
   const before = measure(crowd, origin)
-  say(`reading ${(bytes / 2 ** 20).toFixed(1)} MiB on each`)
-  const start = Date.now()
+  say(`reading ${(plan.bytes / 2 ** 20).toFixed(1)} MiB on each`)
+  const [start, startMicros] = [Date.now(), Number(process.hrtime.bigint() / 1_000n)]
   const usage: Usage[] = []
   const over = new AbortController()
   const meanwhile = AbortSignal.any([over.signal, signal])
   const background = [
-    sampleUsage({ sentBytes: () => origin.link?.sent, mbit, into: usage, signal: meanwhile }),
+    sampleUsage({ sentBytes: () => origin.link?.sent, mbit: scenario.mbit, into: usage, signal: meanwhile }),
     disturb(options, { crowd, origin, readers, progress }, meanwhile),
   ]
-  const readings = await crowd
-    .whileRunning(race(readers, { staggerS, isAside, signal }), ...background)
-    .finally(() => over.abort())
+  const racing = race(readers, scenario, signal)
+  const readings = await crowd.whileRunning(racing, ...background).finally(() => over.abort())
   await Promise.all(background)
   const after = measure(crowd, origin)
 
-  const asked = crowd.daemons.filter(({ host }) => !isAside(host))
-  const judged = await Promise.all(asked.map((daemon) => judge(daemon, blobs, check)))
-  const outcomes = asked.map((daemon, i) =>
-    outcomeOf(daemon.host - 1, daemon.killed, readings, before, after, judged[i] as Judged),
-  )
-  const liars = crowd.daemons.filter(({ host }) => scenario.programOf?.(host) !== undefined)
-  const figures = figuresOf({
-    bytes,
-    boundS: loopback ? undefined : boundS,
-    outcomes,
-    cpuSeconds: after.cpuSeconds - before.cpuSeconds,
-    machineShare: (after.ticks.busy - before.ticks.busy) / Math.max(1, after.ticks.all - before.ticks.all),
-    originLinkBytes: loopback ? undefined : (after.originLink?.sent ?? 0) - (before.originLink?.sent ?? 0),
-    originBodyBytes: blobBytes(origin.requests),
-    originRequests: origin.requests.length,
-    onePullRequests: requestsOfOnePull(scenario, blobs),
-    liars: liars.map(({ peerId }) => peerId),
-    usage,
-  })
-  return { figures, start, held: progress.held, pieces: progress.pieces }
+  const figures = await conclude(options, plan, { crowd, origin, readings, before, after, usage })
+  await crowd.daemons.find(({ host }) => host === profile?.host)?.stop()
+  return { figures, start, startMicros, held: progress.held, pieces: progress.pieces }
+}
+
+interface Plan {
+  /** Each way, of each host. */
+  readonly mbits: readonly number[]
+  /** What each client reads. */
+  readonly blobs: readonly ImageBlob[]
+  readonly bytes: number
+  readonly boundS: number
+}
+
+function planOf({ scenario, image }: RoundOptions): Plan {
+  const { hosts, mbit, mbitOf } = scenario
+  const mbits = Array.from({ length: hosts }, (_, i) => mbitOf?.(i + 1, mbit) ?? mbit)
+  const blobs = scenario.image === true ? [image.config, ...image.layers] : image.layers
+  const bytes = blobs.reduce((sum, { size }) => sum + size, 0)
+  const asked = mbits.filter((_, i) => !isAside(scenario, i + 1))
+  return { mbits, blobs, bytes, boundS: lowerBoundSeconds({ bytes, originMbit: mbit, mbits: asked }) }
+}
+
+function isAside({ aside }: Scenario, host: number): boolean {
+  return aside?.(host) === true
 }
 
 function openOrigin({ scenario, registryDir, signal }: RoundOptions, site: Site): Promise<Origin> {
@@ -108,19 +107,32 @@ function openOrigin({ scenario, registryDir, signal }: RoundOptions, site: Site)
     : openBrokenOrigin(site, imageOptions(scenario), scenario.faults, signal)
 }
 
-function openCrowd(
-  { scenario, dir, signal, onLog }: RoundOptions,
-  site: Site,
-  origin: Origin,
-  progress: Progress,
-): Promise<Crowd> {
+function openCrowd(options: RoundOptions, site: Site, origin: Origin, progress: Progress): Promise<Crowd> {
+  const { scenario, dir, signal, onLog, profile } = options
   const { hosts, programOf, traced, disturb } = scenario
-  const logLevel = traced === true || disturb !== undefined ? 'trace' : 'warn'
-  const hear = (host: number, line: string): void => {
-    onLog?.(host, line)
-    progress.hear(host, line)
-  }
-  return Crowd.open({ site, hosts, dir, originUrl: origin.url, logLevel, cores: cpus().length, programOf, onLog: hear, signal })
+  return Crowd.open({
+    site,
+    hosts,
+    dir,
+    originUrl: origin.url,
+    logLevel: traced === true || disturb !== undefined ? 'trace' : 'warn',
+    cores: cpus().length,
+    programOf,
+    nodeFlagsOf: (host) => (host === profile?.host ? profileFlags(profile) : undefined),
+    onLog(host, line) {
+      onLog?.(host, line)
+      progress.hear(host, line)
+    },
+    signal,
+  })
+}
+
+function openReaders({ scenario, dir, signal }: RoundOptions, { blobs, boundS }: Plan, site: Site, crowd: Crowd): Reader[] {
+  const { hosts, image = false, check = false, staggerS = 0 } = scenario
+  const timeoutS = PATIENCE * boundS + PATIENCE_S + staggerS * hosts
+  return crowd.daemons.map(
+    (daemon) => new Reader({ site, daemon, image, blobs, check, scratch: join(dir, `read-${daemon.host}`), timeoutS, signal }),
+  )
 }
 
 interface Running {
@@ -154,18 +166,16 @@ async function disturb(options: RoundOptions, { crowd, origin, readers, progress
 }
 
 /** Sets the clients going; when those that are asked about have ended, the others are ended too. */
-async function race(
-  readers: readonly Reader[],
-  { staggerS, isAside, signal }: { staggerS: number; isAside: (host: number) => boolean; signal: AbortSignal },
-): Promise<Reading[]> {
+async function race(readers: readonly Reader[], scenario: Scenario, signal: AbortSignal): Promise<Reading[]> {
+  const { staggerS = 0 } = scenario
   const t0 = performance.now()
   const reading = readers.map(async (reader, i) => {
     if (staggerS > 0 && i > 0) await delay(i * staggerS * 1_000, undefined, { signal })
     return reader.read(t0)
   })
   for (const each of reading) each.catch(() => {})
-  await Promise.all(reading.filter((_, i) => !isAside(i + 1)))
-  for (const [i, reader] of readers.entries()) if (isAside(i + 1)) reader.kill()
+  await Promise.all(reading.filter((_, i) => !isAside(scenario, i + 1)))
+  for (const [i, reader] of readers.entries()) if (isAside(scenario, i + 1)) reader.kill()
   return Promise.all(reading)
 }
 
@@ -176,19 +186,41 @@ function measure(crowd: Crowd, origin: Origin) {
   return { hosts, cpuSeconds: crowd.cpuSeconds, ticks: machineTicks(), originLink: origin.link }
 }
 
-function outcomeOf(
-  i: number,
-  killed: boolean,
-  readings: readonly Reading[],
-  before: Measure,
-  after: Measure,
-  judged: Judged,
-): HostOutcome {
-  const [first, last] = [before.hosts[i], after.hosts[i]]
+interface Ended {
+  readonly crowd: Crowd
+  readonly origin: Origin
+  readonly readings: readonly Reading[]
+  readonly before: Measure
+  readonly after: Measure
+  readonly usage: readonly Usage[]
+}
+
+async function conclude({ scenario, loopback }: RoundOptions, { blobs, bytes, boundS }: Plan, ended: Ended): Promise<Figures> {
+  const { crowd, origin, before, after, usage } = ended
+  const asked = crowd.daemons.filter(({ host }) => !isAside(scenario, host))
+  const judged = await Promise.all(asked.map((daemon) => judge(daemon, blobs, scenario.check === true)))
+  const liars = crowd.daemons.filter(({ host }) => scenario.programOf?.(host) !== undefined)
+  return figuresOf({
+    bytes,
+    boundS: loopback ? undefined : boundS,
+    outcomes: asked.map(({ host, killed }, i) => outcomeOf(host, killed, ended, judged[i] as Judged)),
+    cpuSeconds: after.cpuSeconds - before.cpuSeconds,
+    machineShare: (after.ticks.busy - before.ticks.busy) / Math.max(1, after.ticks.all - before.ticks.all),
+    originLinkBytes: loopback ? undefined : (after.originLink?.sent ?? 0) - (before.originLink?.sent ?? 0),
+    originBodyBytes: blobBytes(origin.requests),
+    originRequests: origin.requests.length,
+    onePullRequests: requestsOfOnePull(scenario, blobs),
+    liars: liars.map(({ peerId }) => peerId),
+    usage,
+  })
+}
+
+function outcomeOf(host: number, killed: boolean, { readings, before, after }: Ended, judged: Judged): HostOutcome {
+  const [first, last] = [before.hosts[host - 1], after.hosts[host - 1]]
   return {
-    host: i + 1,
+    host,
     killed,
-    ...(readings[i] as Reading),
+    ...(readings[host - 1] as Reading),
     ...judged,
     cpuSeconds: (last?.usage.cpuSeconds ?? 0) - (first?.usage.cpuSeconds ?? 0),
     peakRssMiB: last?.usage.peakRssMiB ?? 0,

@@ -56,11 +56,18 @@ test('tables are aligned for a terminal, and Markdown for a page', () => {
 test('a profile is summed up by place, without the time spent waiting', () => {
   const node = (id: number, functionName: string) => ({ id, callFrame: { functionName, url: '' } })
   const nodes = [node(1, '(idle)'), node(2, 'work'), node(3, 'rest')]
-  const profile = { nodes, samples: [1, 2, 3, 2], timeDeltas: [1e6, 1e6, 5e5, 2e6] }
+  const profile = { nodes, startTime: 7e6, samples: [1, 2, 3, 2], timeDeltas: [1e6, 1e6, 5e5, 2e6] }
   assert.deepEqual(
     selfTimes(profile, ({ functionName }) => functionName),
     [
       { place: 'work', seconds: 3 },
+      { place: 'rest', seconds: 0.5 },
+    ],
+  )
+  assert.deepEqual(
+    selfTimes(profile, ({ functionName }) => functionName, 9.5e6),
+    [
+      { place: 'work', seconds: 2 },
       { place: 'rest', seconds: 0.5 },
     ],
   )
