@@ -1,0 +1,126 @@
+import { chooseNeighbours } from '../../src/discovery/neighbourhood.ts'
+import { firstTwo } from '../../src/rendezvous/order.ts'
+import { Peer } from './peer.ts'
+import { DIGEST } from './post.ts'
+import type { Scenario } from './scenario.ts'
+import { seeded } from './seeded.ts'
+import { ARRIVED, CALL, HELD, PUMP, READY, REQUESTED, TELL, TICK, TOLD, World } from './world.ts'
+
+/** As src/discovery/zone-view.ts: nobody knows more members than these. */
+const MAX_MEMBERS = 2_000
+/** When a simulation that does not end is given up. */
+const LONGEST_MS = 30 * 60_000
+
+
+/** Runs one crowd to its end. */
+export async function simulate(scenario: Scenario): Promise<World> {
+  const world = new World(scenario)
+  populate(world)
+  acquaint(world)
+  begin(world)
+  while (world.unfinished > 0) {
+    const next = Math.min(world.queue.nextTime, world.network.nextTime)
+    if (next > LONGEST_MS) break
+    world.now = next
+    if (world.network.nextTime <= next) world.network.finish(next)
+    else step(world)
+    if (world.stirred) {
+      world.stirred = false
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  return world
+}
+
+function step(world: World): void {
+  const { queue, peers, edges } = world
+  queue.take()
+  const { a, b } = queue
+  switch (queue.kind) {
+    case CALL:
+      world.call(a)
+      return
+    case PUMP:
+      peers[a]?.downloading.pump()
+      return
+    case TICK:
+      peers[a]?.downloading.tick()
+      return
+    case REQUESTED:
+      edges[a]?.requested()
+      return
+    case READY:
+      edges[a]?.ready()
+      return
+    case ARRIVED: {
+      const edge = edges[a]
+      if (edge !== undefined && !edge.dropped) edge.owner.downloading.arrived(edge)
+      return
+    }
+    case HELD:
+      peers[a]?.downloading.landed(b)
+      return
+    case TELL:
+      peers[a]?.tell()
+      return
+    case TOLD:
+      peers[a]?.heard(b)
+  }
+}
+
+function populate(world: World): void {
+  const { hosts, seed } = world.scenario
+  const refs = Array.from({ length: hosts }, (_, i) => ({
+    id: `12D3KooW${(seeded(seed * 1_000_003 + i)() * 2 ** 32).toString(36).padStart(8, '0')}${i.toString().padStart(8, '0')}`,
+    addresses: ['/ip4/10.0.0.1/tcp/7402'],
+  }))
+  for (const [i, ref] of refs.entries()) {
+    const peer = new Peer(world, ref, viewOf(i, refs, seeded(seed + i)))
+    world.peers.push(peer)
+    world.byId.set(ref.id, peer)
+  }
+  world.unfinished = hosts
+}
+
+function viewOf<T>(self: number, all: readonly T[], random: () => number): readonly T[] {
+  if (all.length <= MAX_MEMBERS + 1) return all.filter((_, i) => i !== self)
+  const view: T[] = []
+  const seen = new Set([self])
+  while (view.length < MAX_MEMBERS) {
+    const i = Math.floor(random() * all.length)
+    if (seen.has(i)) continue
+    seen.add(i)
+    view.push(all[i] as T)
+  }
+  return view
+}
+
+/** The zone has lived for a while: everybody is connected with the neighbours that it chose. */
+function acquaint(world: World): void {
+  for (const peer of world.peers) {
+    for (const { id } of chooseNeighbours(peer.view, `${world.random()}`)) {
+      const other = world.byId.get(id) as Peer
+      peer.connected.add(other.index)
+      other.connected.add(peer.index)
+    }
+  }
+}
+
+function begin(world: World): void {
+  const { spreadMs, everyMs, deaths, originDiesMs } = world.scenario
+  const ids = world.peers.map(({ id }) => id)
+  for (const peer of world.peers) {
+    world.at(everyMs > 0 ? peer.index * everyMs : world.random() * spreadMs, () => peer.start())
+  }
+  const [rendezvous, standby] = firstTwo(DIGEST, ids)
+  for (const { atMs, host } of deaths) {
+    const id = host === 'rendezvous' ? rendezvous : host === 'standby' ? standby : ids[host]
+    const peer = world.byId.get(id ?? '')
+    if (peer !== undefined) world.at(atMs, () => peer.die())
+  }
+  if (Number.isFinite(originDiesMs)) {
+    world.at(originDiesMs, () => {
+      for (const peer of world.peers) peer.importing.stop()
+    })
+  }
+}

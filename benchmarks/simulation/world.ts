@@ -1,0 +1,141 @@
+import { type Geometry, geometryOf, pieceLength } from '../../protocols/pieces.ts'
+import type { Clock } from '../../src/clock.ts'
+import { COSTS, HEADERS } from './costs.ts'
+import type { Edge } from './edge.ts'
+import { EventQueue } from './event-queue.ts'
+import { Network } from './network.ts'
+import type { Peer } from './peer.ts'
+import { Processors } from './processors.ts'
+import type { Scenario } from './scenario.ts'
+import { seeded } from './seeded.ts'
+
+/** Kinds of events; `a` is an edge or a host. */
+export const CALL = 0
+export const PUMP = 1
+export const TICK = 2
+export const REQUESTED = 3
+export const READY = 4
+export const ARRIVED = 5
+export const HELD = 6
+export const TELL = 7
+export const TOLD = 8
+
+/** Between hosts that were not connected: TCP, Noise and the muxer take so many trips one way. */
+const TRIPS = 7
+const MiB = 1024 * 1024
+
+/** What all hosts of a simulation share: time, chance, links, CPUs. */
+export class World {
+  readonly scenario: Scenario
+  readonly geometry: Geometry
+  readonly random: () => number
+  readonly queue = new EventQueue()
+  readonly network: Network
+  readonly cpu: Processors
+  readonly clock: Clock
+  readonly peers: Peer[] = []
+  readonly byId = new Map<string, Peer>()
+  readonly edges: Edge[] = []
+  readonly messages = new Map<string, number>()
+  now = 0
+  wastedBytes = 0
+  originBytes = 0
+  originLastMs = 0
+  originRequests = 0
+  unfinished = 0
+  /** Set when something was done that goes on in promises. */
+  stirred = false
+  readonly #calls: ((() => void) | undefined)[] = []
+  readonly #freeCalls: number[] = []
+
+  constructor(scenario: Scenario) {
+    this.scenario = scenario
+    this.geometry = geometryOf(scenario.mib * MiB)
+    this.random = seeded(scenario.seed)
+    const links = new Float64Array(scenario.hosts + 1).fill(bytesPerMs(scenario.mbit))
+    for (const { host, mbit } of scenario.slow) links[host] = bytesPerMs(mbit)
+    const up = links.slice()
+    up[scenario.hosts] = bytesPerMs(scenario.originMbit)
+    this.network = new Network(up, links)
+    this.cpu = new Processors(scenario.hosts + 1, scenario.sharedCores)
+    const after = (delayMs: number, run: () => void) =>
+      this.after(delayMs, () => {
+        this.stirred = true
+        run()
+      })
+    this.clock = { now: () => this.now, after }
+  }
+
+  /** The origin's place among the links. */
+  get origin(): number {
+    return this.scenario.hosts
+  }
+
+  bytesOf(index: number): number {
+    return pieceLength(this.geometry, index)
+  }
+
+  count(what: string, times = 1): void {
+    this.messages.set(what, (this.messages.get(what) ?? 0) + times)
+  }
+
+  at(time: number, run: () => void): () => void {
+    const slot = this.#freeCalls.pop() ?? this.#calls.length
+    this.#calls[slot] = run
+    this.queue.put(time, CALL, slot, 0)
+    return () => {
+      if (this.#calls[slot] === run) this.#calls[slot] = undefined
+    }
+  }
+
+  after(delayMs: number, run: () => void): () => void {
+    return this.at(this.now + Math.max(0, delayMs), run)
+  }
+
+  call(slot: number): void {
+    const run = this.#calls[slot]
+    this.#calls[slot] = undefined
+    this.#freeCalls.push(slot)
+    run?.()
+  }
+
+  /** Connects two hosts, if they are not, at the cost of both. */
+  connect(from: Peer, to: Peer, then: (connected: boolean) => void): void {
+    if (from.connected.has(to.index)) {
+      then(true)
+      return
+    }
+    const pending = from.connecting.get(to.index)
+    if (pending !== undefined) {
+      pending.push(then)
+      return
+    }
+    const waiting = [then]
+    from.connecting.set(to.index, waiting)
+    to.connecting.set(from.index, waiting)
+    const { latencyMs } = this.scenario
+    const end = (connected: boolean) => {
+      from.connecting.delete(to.index)
+      to.connecting.delete(from.index)
+      if (connected) {
+        from.connected.add(to.index)
+        to.connected.add(from.index)
+      }
+      for (const each of waiting) each(connected && from.alive && to.alive)
+    }
+    this.count('connection')
+    const left = this.cpu.work(from.index, COSTS.connection, this.now)
+    this.at(left + latencyMs, () => {
+      if (!to.alive) {
+        this.after(latencyMs, () => end(false))
+        return
+      }
+      const done = this.cpu.work(to.index, COSTS.connection, this.now)
+      this.at(done + (TRIPS - 1) * latencyMs, () => end(to.alive && from.alive))
+    })
+  }
+}
+
+function bytesPerMs(mbit: number): number {
+  return (mbit * 1e6) / 8 / HEADERS / 1_000
+}
