@@ -22,6 +22,7 @@ export interface Wanted {
   readonly check: boolean
   /** A file's name for what is hashed. */
   readonly scratch: string
+  /** For all of it. */
   readonly timeoutS: number
 }
 

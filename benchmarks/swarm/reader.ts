@@ -56,7 +56,8 @@ export class Reader implements AsyncDisposable {
   async read(t0: number): Promise<Reading> {
     const started = performance.now()
     this.#child.stdin.end('go\n')
-    const ended = await this.#ended
+    const late = setTimeout(() => this.kill(), this.#options.timeoutS * 1_000)
+    const ended = await this.#ended.finally(() => clearTimeout(late))
     const { blobs, check } = this.#options
     const transfers = parseTransfers(this.#output)
     const whole = blobs.every((blob) => hasWhole(transfers, blob, check))
@@ -88,6 +89,7 @@ export class Reader implements AsyncDisposable {
   #why(transfers: readonly Transfer[]): string {
     const { exitCode, signalCode } = this.#child
     const problems = new Set(transfers.map(({ problem }) => problem).filter((problem) => problem !== undefined))
-    return [...problems, this.#complaint.trim(), `ended with ${signalCode ?? exitCode}`].filter((word) => word !== '').join('; ')
+    const why = problems.size > 0 ? [...problems] : [this.#complaint.trim()]
+    return [...why, `ended with ${signalCode ?? exitCode}`].filter((word) => word !== '').join('; ')
   }
 }
