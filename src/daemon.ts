@@ -6,6 +6,7 @@ import { Access } from './mirror/access.ts'
 import { type Mirror, type MirrorBackend, openMirror } from './mirror/mirror.ts'
 import { Tags } from './mirror/tags.ts'
 import { type NodeParts, type NodeStatus, openNodeParts, type ShoalNode } from './node.ts'
+import { TAG_TTL_MS } from './tag-desk.ts'
 import type { Log } from './telemetry/log.ts'
 
 /** A node with its listeners. */
@@ -26,8 +27,6 @@ export interface DaemonOptions {
   readonly token: string | undefined
 }
 
-/** How long a tag means what upstream last said (design 11). */
-const TAG_TTL_MS = 60_000
 /** What is being answered may end; a supervisor waits 5 s for all of us. */
 const GRACE_MS = 1_000
 
@@ -70,7 +69,7 @@ async function openControlIfOn(
 }
 
 /** What the mirror asks for, of the node's parts. */
-function mirrorBackend({ node, downloads, origin, store, askTag }: NodeParts, { stream }: Config): MirrorBackend {
+function mirrorBackend({ node, downloads, origin, store, askTag, tags }: NodeParts, { stream }: Config): MirrorBackend {
   return {
     open: async (digest, options) => {
       const blob = await downloads.open(digest, options)
@@ -81,6 +80,7 @@ function mirrorBackend({ node, downloads, origin, store, askTag }: NodeParts, { 
     origin,
     tags: store.tags,
     askTag,
+    resolveTag: (reference, options) => tags.resolve(reference, options),
   }
 }
 

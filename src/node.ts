@@ -1,10 +1,11 @@
 import { join } from 'node:path'
 import type { Digest } from '../protocols/digest.ts'
-import type { TagAnswer, TagQuestion } from '../protocols/tag/codec.ts'
+import type { TagQuestion } from '../protocols/tag/codec.ts'
 import { parseZone, type ZoneLabel } from '../protocols/zone.ts'
+import { SYSTEM_CLOCK } from './clock.ts'
 import type { Discovery } from './discovery/discovery.ts'
 import { openDiscovery } from './discovery/mesh.ts'
-import { openVouching } from './discovery/vouch.ts'
+import { openVouching, type TagWord } from './discovery/vouch.ts'
 import { Accusations } from './download/accusations.ts'
 import { createBanFolder } from './download/ban-folder.ts'
 import { Bans } from './download/bans.ts'
@@ -28,6 +29,7 @@ import { type Log, SILENT } from './telemetry/log.ts'
 import { createPrometheus, type Prometheus } from './telemetry/prometheus.ts'
 import { openTransfer } from './transfer/open-transfer.ts'
 import { VERSION } from './version.ts'
+import { ZoneTags } from './zone-tags.ts'
 
 export type * from './shoal-node.ts'
 
@@ -58,6 +60,8 @@ export interface NodeOptions {
   readonly originRequests?: ReadonlyMap<string, number>
   /** Bytes a second by the name of a registry or host, `*` for each of all others. */
   readonly originRate?: ReadonlyMap<string, number | undefined>
+  /** Who is asked what a tag means: one member of the zone for all (default), or the registry by each node. */
+  readonly tags?: 'zone' | 'registry'
   readonly log?: Log
 }
 
@@ -71,7 +75,9 @@ export interface NodeParts {
   readonly bans: Bans
   readonly metrics: Prometheus
   /** What peers say a tag means: the freshest answer. */
-  askTag(question: TagQuestion, options: { signal: AbortSignal }): Promise<{ answer: TagAnswer; peerId: string } | undefined>
+  askTag(question: TagQuestion, options: { signal: AbortSignal }): Promise<{ answer: TagWord; peerId: string } | undefined>
+  /** What tags mean while their registry answers. */
+  readonly tags: ZoneTags
 }
 
 /**
@@ -145,11 +151,25 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       log,
     }),
   )
-  const vouching = stack.use(await openVouching({ host, lookup: (question) => vouch(store, question), log }))
+  const vouching = stack.use(await openVouching({ host, lookup: (question, asker) => tags.answer(question, asker), log }))
+  const members = () => discovery.members().flatMap(({ peer }) => (bans.has(peer.id) ? [] : peer))
+  const tags = new ZoneTags({
+    self: host.peerId,
+    members,
+    isConnected: (peerId) => host.isConnected(peerId),
+    vouching,
+    origin,
+    records: store.tags,
+    ask: options.tags ?? 'zone',
+    clock: SYSTEM_CLOCK,
+    wallClock: Date.now,
+    random: Math.random,
+    log,
+  })
   const rendezvous = stack.use(
     await openRendezvous({
       host,
-      members: () => discovery.members().flatMap(({ peer }) => (bans.has(peer.id) ? [] : peer)),
+      members,
       log,
     }),
   )
@@ -201,6 +221,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
     bans,
     metrics,
     askTag: (question, { signal }) => vouching.ask(question, knownPeers(host, discovery), { signal }),
+    tags,
   }
 }
 
@@ -215,14 +236,6 @@ async function* announceable(store: Store, shared: boolean): AsyncGenerator<Dige
   for await (const { digest, complete, meta } of store.list()) {
     if (complete && (shared || meta.restrictedTo === undefined)) yield digest
   }
-}
-
-/** What this node last heard a tag means from the registry itself; nothing of what was resolved with credentials. */
-async function vouch(store: Store, { registry, repository, tag }: TagQuestion): Promise<TagAnswer> {
-  const record = await store.tags.get(`${registry}/${repository}:${tag}`)
-  if (record === undefined || record.restricted) return { known: false }
-  const { digest, mediaType, size, checkedAt } = record
-  return { known: true, digest, mediaType, size, ageMs: Math.max(0, Date.now() - checkedAt) }
 }
 
 function connectedPeers(host: Host): PeerRef[] {

@@ -28,6 +28,8 @@ const ROOT_FILES: Readonly<Record<string, string>> = {
   'ban-info.ts': 'node',
   'fetched-blob.ts': 'node',
   'content-source.ts': 'node',
+  'tag-desk.ts': 'node',
+  'zone-tags.ts': 'node',
   'daemon.ts': 'daemon',
   'errors.ts': 'errors',
   'config.ts': 'config',

@@ -1,5 +1,5 @@
 export const TAG_PROTOCOL = '/shoal/tag/1'
-/** A question or an answer: the longest is a question of 641 bytes. */
+/** A question or an answer: the longest is a question of 645 bytes. */
 export const MAX_TAG_MESSAGE_BYTES = 1_024
 /** As long as the grammars of `reference.ts` allow. */
 export const MAX_REGISTRY_BYTES = 255

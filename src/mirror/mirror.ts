@@ -5,8 +5,9 @@
  * host (`/v2/docker.io/library/nginx/…`: podman, skopeo), else the default upstream. With both, `ns` wins.
  *
  * What it does:
- * - Tags are asked of upstream by HEAD, at most once per TTL; digests never need upstream. While upstream is down or limits, the
- *   last known meaning of a tag is served, then a peer's (tags.ts says what that trusts), with a `Warning`.
+ * - Tags are asked of upstream by HEAD, at most once per TTL, by one member of the zone for all (protocols/tag/SPEC.md says what
+ *   that trusts); digests never need upstream. While upstream is down or limits, the last known meaning of a tag is served, then a
+ *   peer's (tags.ts), with a `Warning`.
  * - Content that came with a client's own credentials is served to a request only after upstream has accepted that request's
  *   credentials for it (access.ts), unless the operator declares the node `shared`.
  * - What it can't do is 404 at the first request, so that the client goes on to the registry; upstream's 401, 403 and 429 are
@@ -17,19 +18,21 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Digest } from '../../protocols/digest.ts'
-import type { TagAnswer, TagQuestion } from '../../protocols/tag/codec.ts'
+import type { TagQuestion } from '../../protocols/tag/codec.ts'
+import type { TagWord } from '../discovery/vouch.ts'
 import type { OpenBlob } from '../download/download.ts'
 import type { Origin, OriginSource } from '../origin/origin.ts'
 import type { BlobInfo, BlobMeta, TagRecords } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { ResolvedWord } from '../zone-tags.ts'
 import { Access } from './access.ts'
 import { Cuts } from './cuts.ts'
 import { Front } from './front.ts'
 import { isLoopback } from './private-name.ts'
 import { HttpServer } from './server.ts'
 import { Serving } from './serving.ts'
-import { Tags } from './tags.ts'
+import { type TagReference, Tags } from './tags.ts'
 
 /** What a mirror needs of its node. */
 export interface MirrorBackend {
@@ -39,13 +42,15 @@ export interface MirrorBackend {
   stat(digest: Digest): Promise<BlobInfo | undefined>
   /** What is known of the content of a download under way, `restrictedTo` as soon as an origin wanted credentials. */
   active(digest: Digest): BlobMeta | undefined
-  readonly origin: Pick<Origin, 'open' | 'resolveTag' | 'permits' | 'relay' | 'challenge'>
+  readonly origin: Pick<Origin, 'open' | 'permits' | 'relay' | 'challenge'>
   readonly tags: TagRecords
-  /** What a peer says that a tag means. Peers tell only what is not restricted. */
+  /** What a tag means, by the registry's word, which a member of the zone may have asked for. @throws ShoalError as Origin.resolveTag */
+  resolveTag(reference: TagReference, options: { signal: AbortSignal }): Promise<ResolvedWord>
+  /** What a peer says that a tag means, however long ago it heard so. Peers tell only what is not restricted. */
   askTag(
     question: TagQuestion,
     options: { signal: AbortSignal },
-  ): Promise<{ readonly answer: TagAnswer; readonly peerId: string } | undefined>
+  ): Promise<{ readonly answer: TagWord; readonly peerId: string } | undefined>
 }
 
 export interface MirrorOptions {

@@ -2,6 +2,7 @@ import { codeOf, type ErrorCode } from '../errors.ts'
 import type { Authorization, ManifestHead, Via } from '../origin/origin.ts'
 import type { TagRecord } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
+import type { ResolvedWord } from '../zone-tags.ts'
 import type { Access } from './access.ts'
 import { within } from './deadline.ts'
 import { ExpiringMap } from './expiring-map.ts'
@@ -32,7 +33,8 @@ export interface TagsOptions {
   readonly wallClock: () => number
 }
 
-const UPSTREAM_TIMEOUT_MS = 10_000
+/** The zone's resolver has its time first, and then the registry. */
+const UPSTREAM_TIMEOUT_MS = 20_000
 const PEERS_TIMEOUT_MS = 3_000
 /** How long an identity that upstream accepted for a private tag may be served the stale one. */
 const GRANT_MS = 5 * 60_000
@@ -54,10 +56,11 @@ const NO: ReadonlySet<ErrorCode | undefined> = new Set([
 type Outcome = { readonly resolved: ResolvedTag } | { readonly error: unknown }
 
 /**
- * What tags mean: upstream's word, asked by HEAD at most once per `tagTtlMs` and identity. What upstream told one client is told to another
- * only if it tells it to anybody. While upstream is down or limits, the last word stands in, then a peer's.
+ * What tags mean: upstream's word, asked by HEAD at most once per `tagTtlMs` and identity, or once for the whole zone where it tells
+ * anybody. What upstream told one client is told to another only if it tells it to anybody. While upstream is down or limits, the
+ * last word stands in, then a peer's.
  *
- * What a peer's word trusts: any member of this mesh can then decide which image a tag means here, until upstream answers again. It can't
+ * What a peer's word trusts then: any member of this mesh can then decide which image a tag means here, until upstream answers again. It can't
  * alter an image (every byte is checked against the digest), but it can name an older or a different one. The answer carries a
  * `Warning`, it is never recorded, and clients that pull by digest never depend on it.
  */
@@ -87,15 +90,14 @@ export class Tags {
     const record = await backend.tags.get(name)
     const ageMs = record === undefined ? Number.POSITIVE_INFINITY : wallClock() - record.checkedAt
     if (record !== undefined && !record.restricted && ageMs >= 0 && ageMs < tagTtlMs) return said(record)
-    let head: ManifestHead
+    let head: ResolvedWord
     try {
-      head = await within(UPSTREAM_TIMEOUT_MS, reference.registry, (signal) => backend.origin.resolveTag(reference, { signal }))
+      head = await within(UPSTREAM_TIMEOUT_MS, reference.registry, (signal) => backend.resolveTag(reference, { signal }))
     } catch (error) {
       return outcome(await this.#withoutUpstream(error, reference, name, key, record))
     }
     if (head.usedAuthorization) this.#grants.set(key, true, GRANT_MS)
-    this.#recent.set(key, { resolved: said(head) }, tagTtlMs)
-    await this.#record(name, head)
+    this.#recent.set(key, { resolved: said(head) }, tagTtlMs - head.ageMs)
     return said(head)
   }
 
@@ -133,7 +135,7 @@ export class Tags {
   async #vouched(reference: TagReference): Promise<ResolvedTag | undefined> {
     const { registry, repository, tag } = reference
     try {
-      const question = { registry, repository, tag }
+      const question = { registry, repository, tag, maxAgeMs: 0 }
       const given = await within(PEERS_TIMEOUT_MS, 'peers', (signal) => this.#options.backend.askTag(question, { signal }))
       if (given?.answer.known !== true || given.answer.ageMs > STALE_MAX_MS) return undefined
       const warning = `${registry} does not answer: this tag is as peer ${given.peerId} saw it ${seconds(given.answer.ageMs)} s ago`
@@ -141,17 +143,6 @@ export class Tags {
     } catch (error) {
       this.#options.log.debug({ code: codeOf(error) }, 'no peer vouches for the tag')
       return undefined
-    }
-  }
-
-  /** A store that can't record it must not fail the request. */
-  async #record(name: string, head: ManifestHead): Promise<void> {
-    const { digest, mediaType, size, usedAuthorization } = head
-    const record = { digest, mediaType, size, checkedAt: this.#options.wallClock(), restricted: usedAuthorization }
-    try {
-      await this.#options.backend.tags.set(name, record)
-    } catch (error) {
-      this.#options.log.warn({ tag: name, code: codeOf(error) }, 'the tag could not be recorded')
     }
   }
 }

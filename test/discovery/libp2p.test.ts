@@ -100,7 +100,7 @@ it('a tag is vouched for between real hosts', async (t) => {
   const answer = { known: true, digest: blob(1), mediaType: 'application/json', size: 3, ageMs: 40 } as const
   await using _served = await openVouching({ host: a, lookup: async () => answer, log: SILENT })
   await using asker = await openVouching({ host: b, lookup: async () => ({ known: false }), log: SILENT })
-  const question = { registry: 'docker.io', repository: 'library/nginx', tag: 'latest' }
+  const question = { registry: 'docker.io', repository: 'library/nginx', tag: 'latest', maxAgeMs: 0 }
   const told = await asker.ask(question, [{ id: a.peerId, addresses: a.addresses() }], live())
   assert.deepEqual(told, { answer, peerId: a.peerId })
 })

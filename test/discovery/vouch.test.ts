@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { digestOf } from '../../protocols/digest.ts'
-import { encodeTagQuestion, TAG_PROTOCOL, type TagAnswer, type TagQuestion } from '../../protocols/tag/codec.ts'
-import { openVouching, type Vouching } from '../../src/discovery/vouch.ts'
-import { readOnlyFrame, writeOnlyFrame } from '../../src/net/only-frame.ts'
+import { encodeTagAnswer, encodeTagQuestion, TAG_PROTOCOL, type TagQuestion } from '../../protocols/tag/codec.ts'
+import { openVouching, type TagAsker, type TagWord, type Vouching } from '../../src/discovery/vouch.ts'
 import { codeOf } from '../../src/errors.ts'
 import type { Host, PeerRef } from '../../src/net/host.ts'
 import { createMemoryNetwork } from '../../src/net/memory.ts'
+import { readOnlyFrame, writeOnlyFrame } from '../../src/net/only-frame.ts'
 import { SILENT } from '../../src/telemetry/log.ts'
 import { live } from './meadow.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
-const question: TagQuestion = { registry: 'docker.io', repository: 'library/nginx', tag: 'latest' }
+const question: TagQuestion = { registry: 'docker.io', repository: 'library/nginx', tag: 'latest', maxAgeMs: 0 }
 
-function known(name: string, ageMs: number): TagAnswer {
+function known(name: string, ageMs: number): TagWord {
   const mediaType = 'application/vnd.oci.image.manifest.v1+json'
   return { known: true, digest: digestOf(Buffer.from(name)), mediaType, size: 7, ageMs }
 }
@@ -33,14 +33,14 @@ class Rig {
     return host
   }
 
-  async open(host: Host, lookup: (question: TagQuestion) => Promise<TagAnswer>): Promise<Vouching> {
+  async open(host: Host, lookup: (question: TagQuestion, asker: TagAsker) => Promise<TagWord>): Promise<Vouching> {
     const vouching = await openVouching({ host, lookup, log: SILENT, clock: this.clock })
     this.#t.after(() => vouching[Symbol.asyncDispose]())
     return vouching
   }
 
   /** A peer that answers so. */
-  async peer(lookup: (question: TagQuestion) => Promise<TagAnswer>): Promise<PeerRef> {
+  async peer(lookup: (question: TagQuestion, asker: TagAsker) => Promise<TagWord>): Promise<PeerRef> {
     const host = this.host()
     await this.open(host, lookup)
     return { id: host.peerId, addresses: host.addresses() }
@@ -108,7 +108,7 @@ describe('asking peers what a tag means', () => {
   it('asks at most eight', async (t) => {
     const rig = new Rig(t)
     let asked = 0
-    const lookup = async (): Promise<TagAnswer> => {
+    const lookup = async (): Promise<TagWord> => {
       asked++
       return { known: false }
     }
@@ -188,5 +188,99 @@ describe('answering what a tag means', () => {
     assert.notEqual(await (await rig.asker()).ask(question, [peer], live()), undefined)
     await rig.clock.advance(1_000)
     assert.notEqual(await eager.ask(question, [peer], live()), undefined)
+  })
+})
+
+describe('asking the one peer that finds out', () => {
+  const patience = { signMs: 500, answerMs: 8_000 }
+  const timeout = (error: unknown) => codeOf(error) === 'PEER_TIMEOUT'
+  const fresh = { ...question, maxAgeMs: 60_000 }
+
+  it('gives its answer, known or not, and who asked what is told to it', async (t) => {
+    const rig = new Rig(t)
+    const asked: [TagQuestion, string][] = []
+    const peer = await rig.peer(async (q, { peerId }) => {
+      asked.push([q, peerId])
+      return q.maxAgeMs === 0 ? { known: false } : known('now', 0)
+    })
+    const host = rig.host()
+    const asker = await rig.open(host, async () => ({ known: false }))
+    assert.deepEqual(await asker.askOne(fresh, peer, { ...patience, ...live() }), known('now', 0))
+    assert.deepEqual(await asker.askOne(question, peer, { ...patience, ...live() }), { known: false })
+    assert.deepEqual(asked, [
+      [fresh, host.peerId],
+      [question, host.peerId],
+    ])
+  })
+
+  it('waits for one that says soon, as long as a registry may take', async (t) => {
+    const rig = new Rig(t)
+    const peer = await rig.peer(async (_, { soon }) => {
+      soon()
+      await new Promise<void>((resolve) => rig.clock.after(7_900, resolve))
+      return known('late', 0)
+    })
+    const asker = await rig.asker()
+    const answer = asker.askOne(fresh, peer, { ...patience, ...live() })
+    await rig.clock.advance(8_000)
+    assert.deepEqual(await answer, known('late', 0))
+    assert.equal(rig.clock.pending, 0)
+  })
+
+  it('gives up on one that shows no sign of life, or says soon and nothing more', async (t) => {
+    const rig = new Rig(t)
+    const asker = await rig.asker()
+    const silent = await rig.peer(() => new Promise(() => {}))
+    const ended = assert.rejects(asker.askOne(fresh, silent, { ...patience, ...live() }), timeout)
+    await rig.clock.advance(500)
+    await ended
+    const promising = await rig.peer((_, { soon }) => {
+      soon()
+      return new Promise(() => {})
+    })
+    let over = false
+    const later = assert.rejects(asker.askOne(fresh, promising, { ...patience, ...live() }), timeout).then(() => {
+      over = true
+    })
+    await rig.clock.advance(7_000)
+    assert.equal(over, false)
+    await rig.clock.advance(1_500)
+    await later
+  })
+
+  it('takes soon once, and one answer', async (t) => {
+    const rig = new Rig(t)
+    const asker = await rig.asker()
+    const frame = (answer: Parameters<typeof encodeTagAnswer>[0]) => {
+      const bytes = encodeTagAnswer(answer)
+      return Buffer.concat([Buffer.from([0, 0, 0, bytes.length]), bytes])
+    }
+    const soon = frame({ known: 'soon' })
+    const no = frame({ known: false })
+    for (const sent of [[soon, soon, no], [no, no], [no, soon], [soon], []]) {
+      const host = rig.host()
+      await host.handle(TAG_PROTOCOL, { maxInboundStreams: 8 }, async (channel) => {
+        await readOnlyFrame(channel, 4_096)
+        if (sent.length > 0) await channel.write(sent)
+        await channel.close()
+      })
+      const peer = { id: host.peerId, addresses: host.addresses() }
+      const malformed = (error: unknown) => codeOf(error) === 'MESSAGE_MALFORMED'
+      await assert.rejects(asker.askOne(fresh, peer, { ...patience, ...live() }), malformed)
+    }
+  })
+
+  it('ends with the reason of its signal, and with the node', async (t) => {
+    const rig = new Rig(t)
+    const silent = await rig.peer(() => new Promise(() => {}))
+    const abort = new AbortController()
+    const reason = new Error('enough')
+    const asker = await rig.asker()
+    const ended = asker.askOne(fresh, silent, { ...patience, signal: abort.signal })
+    setImmediate(() => abort.abort(reason))
+    await assert.rejects(ended, reason)
+    const cut = asker.askOne(fresh, silent, { ...patience, ...live() })
+    setImmediate(() => asker[Symbol.asyncDispose]())
+    await assert.rejects(cut, (error) => codeOf(error) === 'NODE_CLOSED')
   })
 })

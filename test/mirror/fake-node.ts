@@ -1,10 +1,12 @@
 import type { Digest } from '../../protocols/digest.ts'
-import type { TagAnswer, TagQuestion } from '../../protocols/tag/codec.ts'
+import type { TagQuestion } from '../../protocols/tag/codec.ts'
+import type { TagWord } from '../../src/discovery/vouch.ts'
 import type { OpenBlob, VerifiedChunk } from '../../src/download/download.ts'
 import { codeOf, ShoalError } from '../../src/errors.ts'
 import type { MirrorBackend } from '../../src/mirror/mirror.ts'
 import type { OriginSource } from '../../src/origin/origin.ts'
 import type { BlobInfo, BlobMeta, TagRecord } from '../../src/store/store.ts'
+import type { ResolvedWord } from '../../src/zone-tags.ts'
 import { FakeUpstream } from './fake-upstream.ts'
 
 const PIECE_BYTES = 64 * 1024
@@ -24,7 +26,7 @@ export class FakeNode implements MirrorBackend {
   readonly upstream = new FakeUpstream()
   readonly held = new Map<string, Held>()
   readonly atPeers = new Map<string, Held>()
-  readonly vouched = new Map<string, TagAnswer>()
+  readonly vouched = new Map<string, TagWord>()
   readonly questions: TagQuestion[] = []
   readonly running = new Map<string, Running>()
   readonly records = new Map<string, TagRecord>()
@@ -38,6 +40,12 @@ export class FakeNode implements MirrorBackend {
   beforePiece: (index: number, signal: AbortSignal) => Promise<void> = async () => {}
   /** Awaited while an import is under way, after upstream has answered. */
   duringImport: () => Promise<void> = async () => {}
+
+  readonly #wallClock: () => number
+
+  constructor(wallClock: () => number = Date.now) {
+    this.#wallClock = wallClock
+  }
 
   get origin(): MirrorBackend['origin'] {
     return this.upstream.origin
@@ -53,7 +61,20 @@ export class FakeNode implements MirrorBackend {
     },
   }
 
-  async askTag(question: TagQuestion): Promise<{ answer: TagAnswer; peerId: string } | undefined> {
+  /** Members of the zone who say, young enough, what a tag means. */
+  readonly zone = new Map<string, ResolvedWord>()
+
+  async resolveTag(...[reference, options]: Parameters<MirrorBackend['resolveTag']>): Promise<ResolvedWord> {
+    const { registry, repository, tag } = reference
+    const name = `${registry}/${repository}:${tag}`
+    const told = this.zone.get(name)
+    if (told !== undefined) return told
+    const { usedAuthorization, ...head } = await this.upstream.resolveTag(reference, options)
+    await this.tags.set(name, { ...head, checkedAt: this.#wallClock(), restricted: usedAuthorization })
+    return { ...head, usedAuthorization, ageMs: 0, peerId: undefined }
+  }
+
+  async askTag(question: TagQuestion): Promise<{ answer: TagWord; peerId: string } | undefined> {
     this.questions.push(question)
     const answer = this.vouched.get(`${question.registry}/${question.repository}:${question.tag}`)
     return answer === undefined ? undefined : { answer, peerId: '12D3KooWPeer' }

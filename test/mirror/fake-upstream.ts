@@ -1,7 +1,7 @@
 import { type Digest, digestOf } from '../../protocols/digest.ts'
 import { ShoalError } from '../../src/errors.ts'
 import type { MirrorBackend } from '../../src/mirror/mirror.ts'
-import type { OriginSource } from '../../src/origin/origin.ts'
+import type { ManifestHead, Origin, OriginSource } from '../../src/origin/origin.ts'
 
 export interface Repository {
   /** The Authorization that it wants; `undefined`: anybody's. */
@@ -55,20 +55,6 @@ export class FakeUpstream {
         cancel() {},
       }
     },
-    resolveTag: async (reference) => {
-      const source = { type: 'registry', kind: 'manifest', ...reference } as const
-      const { repository, authorization } = await this.#enter('resolveTag', source, reference.tag)
-      const { tags, content, wants } = admitted(repository, authorization)
-      const digest = tags.get(reference.tag)
-      const found = digest === undefined ? undefined : content.get(String(digest))
-      if (digest === undefined || found === undefined) throw new ShoalError('ORIGIN_NOT_FOUND', `no tag ${reference.tag}`)
-      return {
-        digest,
-        size: found.bytes.length,
-        mediaType: found.mediaType ?? 'application/octet-stream',
-        usedAuthorization: wants !== undefined,
-      }
-    },
     permits: async (source, digest) => {
       const { repository, authorization } = await this.#enter('permits', source, String(digest))
       if (repository?.liesInHead) return true
@@ -87,6 +73,21 @@ export class FakeUpstream {
       if (this.failure !== undefined) throw this.failure
       return this.relayed ?? { status: 404, headers: {}, body: (async function* () {})() }
     },
+  }
+
+  async resolveTag(...[reference]: Parameters<Origin['resolveTag']>): Promise<ManifestHead> {
+    const source = { type: 'registry', kind: 'manifest', ...reference } as const
+    const { repository, authorization } = await this.#enter('resolveTag', source, reference.tag)
+    const { tags, content, wants } = admitted(repository, authorization)
+    const digest = tags.get(reference.tag)
+    const found = digest === undefined ? undefined : content.get(String(digest))
+    if (digest === undefined || found === undefined) throw new ShoalError('ORIGIN_NOT_FOUND', `no tag ${reference.tag}`)
+    return {
+      digest,
+      size: found.bytes.length,
+      mediaType: found.mediaType ?? 'application/octet-stream',
+      usedAuthorization: wants !== undefined,
+    }
   }
 
   async #enter(call: Call, source: OriginSource, what: string) {

@@ -26,7 +26,7 @@ export interface Rig {
 
 /** A mirror over a fake node, closed at the end of the test. */
 export async function rig(t: TestContext, options: Partial<MirrorOptions> = {}): Promise<Rig> {
-  const node = new FakeNode()
+  const node = new FakeNode(options.wallClock)
   const mirror = await openMirror({
     backend: node,
     listen: { host: '127.0.0.1', port: 0 },

@@ -128,7 +128,7 @@ test('with upstream down and nothing remembered, a peer’s word is served with 
     assert.equal(got.headers['content-length'], String(text.length))
     assert.equal(got.headers.warning, '299 - "reg.example does not answer: this tag is as peer 12D3KooWPeer saw it 30 s ago"')
   }
-  assert.deepEqual(node.questions, [{ registry: 'reg.example', repository: 'team/app', tag: 'v1' }])
+  assert.deepEqual(node.questions, [{ registry: 'reg.example', repository: 'team/app', tag: 'v1', maxAgeMs: 0 }])
   assert.equal(node.records.size, 0)
   node.upstream.failure = undefined
   clock.ms += 11_000
@@ -164,10 +164,20 @@ test('digests are served without upstream', async (t) => {
   assert.deepEqual(node.upstream.calls, [])
 })
 
-test('a store that can not record a tag does not fail the request', async (t) => {
-  const { node, get } = await tagged(t)
-  node.tags.set = async () => {
-    throw new ShoalError('STORE_FULL', 'no room')
+test('what a member of the zone says is served as upstream’s word, for as long as it is young, and not recorded', async (t) => {
+  const { node, head, clock, digest } = await tagged(t)
+  const told = { digest, mediaType: OCI_MANIFEST, size: 77, usedAuthorization: false, ageMs: 20_000, peerId: 'resolver' }
+  node.zone.set('reg.example/team/app:v1', told)
+  for (const authorization of [undefined, 'Bearer any']) {
+    const got = await head(PATH, authorization === undefined ? {} : { authorization })
+    assert.deepEqual([got.status, got.headers['content-length'], got.headers.warning], [200, '77', undefined])
   }
-  assert.equal((await get(PATH)).status, 200)
+  assert.equal(node.upstream.count('resolveTag'), 0)
+  assert.equal(node.records.size, 0)
+  node.zone.clear()
+  clock.ms += 39_000
+  assert.equal((await head(PATH)).headers['content-length'], '77')
+  clock.ms += 2_000
+  assert.notEqual((await head(PATH)).headers['content-length'], '77')
+  assert.equal(node.upstream.count('resolveTag'), 1)
 })

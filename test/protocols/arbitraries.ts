@@ -176,9 +176,10 @@ export const tagQuestion: fc.Arbitrary<TagQuestion> = fc.record({
   registry: fc.constantFrom('docker.io', 'localhost', '127.0.0.1:5000', '[::1]:5000', `${'a'.repeat(255)}`),
   repository: fc.constantFrom('library/nginx', 'a', 'a/b-c/d__e.f', 'r'.repeat(255)),
   tag: fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/),
+  maxAgeMs: u32,
 })
 
 export const tagAnswer: fc.Arbitrary<TagAnswer> = fc.oneof(
-  fc.constant({ known: false as const }),
+  fc.constantFrom({ known: false as const }, { known: 'soon' as const }),
   fc.record({ known: fc.constant(true as const), digest, mediaType, size, ageMs: u64 }),
 )
