@@ -1,4 +1,5 @@
-import { type GossipSub, gossipsub, StrictSign } from '@libp2p/gossipsub'
+import { createHash } from 'node:crypto'
+import { type GossipSub, type GossipsubOpts, gossipsub, StrictSign } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import type { Libp2p } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
@@ -7,13 +8,13 @@ import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import { type TCPSocketOptions, tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
-import type { LevelDatastore } from 'datastore-level'
 import { createLibp2p } from 'libp2p'
 import { parseAddresses } from './addresses.ts'
 import { corked } from './corked.ts'
 import type { Gater } from './gater.ts'
 import type { Libp2pHostOptions } from './libp2p.ts'
 import { NOISE_CRYPTO } from './noise-crypto.ts'
+import type { PeerDatastore } from './peer-datastore.ts'
 import { fewWindowUpdates } from './window-updates.ts'
 
 const MINUTE_MS = 60_000
@@ -33,13 +34,15 @@ const READ_BUFFER_BYTES = 16 * MIB
 const SOCKET_BUFFER_BYTES = 256 << 10
 const MAX_CONNECTIONS = 1000
 
+type GossipMessage = Parameters<NonNullable<GossipsubOpts['fastMsgIdFn']>>[0]
+
 export type ShoalLibp2p = Libp2p<{ gossip?: GossipSub; dht?: KadDHT }>
 
 /** The node, not started. Every setting that is not libp2p's own default has its reason in facts that a test holds. */
 export async function createNode(
   options: Libp2pHostOptions,
   gater: Gater,
-  datastore: LevelDatastore | undefined,
+  datastore: PeerDatastore | undefined,
 ): Promise<ShoalLibp2p> {
   return (await createLibp2p({
     start: false,
@@ -102,6 +105,8 @@ function dht() {
 function gossip() {
   return gossipsub({
     globalSignaturePolicy: StrictSign,
+    // Without it each copy of a message has its signature checked before it is found to be one.
+    fastMsgIdFn: wholeMessageId,
     fallbackToFloodsub: false,
     emitSelf: false,
     allowPublishToZeroTopicPeers: true,
@@ -113,4 +118,14 @@ function gossip() {
     maxInboundDataLength: MIB,
     maxOutboundBufferSize: 4 * MIB,
   })
+}
+
+/** Covers every byte, the signature included: what was checked once needs no second look, and nothing else passes for it. */
+function wholeMessageId({ from, seqno, topic, data, signature, key }: GossipMessage): string {
+  const hash = createHash('sha256')
+  for (const part of [from, seqno, Buffer.from(topic), data, signature, key]) {
+    hash.update(`${part?.byteLength ?? 0} `)
+    if (part !== undefined) hash.update(part)
+  }
+  return hash.digest('base64')
 }

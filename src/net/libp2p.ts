@@ -1,4 +1,3 @@
-import { LevelDatastore } from 'datastore-level'
 import { ShoalError } from '../errors.ts'
 import type { Log } from '../telemetry/log.ts'
 import { parseBootstrap } from './addresses.ts'
@@ -7,6 +6,7 @@ import type { Host } from './host.ts'
 import type { Identity } from './identity.ts'
 import { Libp2pHost } from './libp2p-host.ts'
 import { createNode } from './libp2p-node.ts'
+import { PeerDatastore } from './peer-datastore.ts'
 import { keepConnected } from './redial.ts'
 
 export interface Libp2pHostOptions {
@@ -34,7 +34,7 @@ export async function openLibp2pHost(options: Libp2pHostOptions): Promise<Host> 
   const bootstrap = parseBootstrap(options.bootstrap)
   const gater = createGater()
   await using opened = new AsyncDisposableStack()
-  const datastore = await openDatastore(options.datastorePath)
+  const datastore = await openDatastore(options.datastorePath, options.log)
   if (datastore !== undefined) opened.defer(() => datastore.close())
   const node = await createNode(options, gater, datastore)
   opened.defer(() => node.stop())
@@ -51,9 +51,9 @@ export async function openLibp2pHost(options: Libp2pHostOptions): Promise<Host> 
   return host
 }
 
-async function openDatastore(path: string | undefined): Promise<LevelDatastore | undefined> {
+async function openDatastore(path: string | undefined, log: Log): Promise<PeerDatastore | undefined> {
   if (path === undefined) return undefined
-  const datastore = new LevelDatastore(path)
+  const datastore = new PeerDatastore(path, log)
   try {
     await datastore.open()
   } catch (cause) {
