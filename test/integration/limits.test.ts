@@ -81,6 +81,7 @@ test('a daemon keeps to its rates, and says which they are', async (t) => {
   assert.ok(fromA >= (6 / 3 - 0.1) * 1_000 * 0.95, `6 MB at 3 MB/s took ${fromA} ms`)
   const fromBoth = await pull(c)
   assert.ok(fromBoth >= (6 / 4 - 0.1) * 1_000 * 0.9, `6 MB at 4 MB/s took ${fromBoth} ms`)
+  t.diagnostic(`6 MB at 3 MB/s took ${Math.round(fromA)} ms, and at 4 MB/s ${Math.round(fromBoth)} ms`)
   assert.deepEqual((await c.status()).limits, { downloadBytesPerSecond: 4 * MB })
   const shown = await runShoal(['status', '--control', c.control.replace('http://', '')])
   assert.match(String(shown.stdout), /^limits +up off, down 3\.8MiB\/s$/m)
