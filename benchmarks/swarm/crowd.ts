@@ -24,9 +24,11 @@ export interface CrowdOptions extends Pick<HostDaemonOptions, 'originUrl' | 'log
 /** Daemons of one zone, a host each; they know each other. */
 export class Crowd implements AsyncDisposable {
   readonly daemons: readonly HostDaemon[]
+  readonly #cores: number
 
-  private constructor(daemons: readonly HostDaemon[]) {
+  private constructor(daemons: readonly HostDaemon[], cores: number) {
     this.daemons = daemons
+    this.#cores = cores
   }
 
   static async open(options: CrowdOptions): Promise<Crowd> {
@@ -44,7 +46,7 @@ export class Crowd implements AsyncDisposable {
     await acquainted(daemons)
     await calm(daemons, options.cores)
     stack.move()
-    return new Crowd(daemons)
+    return new Crowd(daemons, options.cores)
   }
 
   get living(): readonly HostDaemon[] {
@@ -60,6 +62,11 @@ export class Crowd implements AsyncDisposable {
 
   get cpuSeconds(): number {
     return this.daemons.reduce((sum, { usage }) => sum + usage.cpuSeconds, 0)
+  }
+
+  /** Resolves when next to nothing is done any more. */
+  async calm(): Promise<void> {
+    await calm(this.daemons, this.#cores)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -21,6 +21,7 @@ const USAGE = `node --conditions=shoal-source benchmarks/swarm/main.ts --scenari
   --hosts N --mbit R      instead of the scenario's own
   --mib S                 size of the largest layer; the others shrink and grow with it
   --rounds N              1 by default
+  --fresh                 daemons have pulled nothing before
   --loopback              no network namespaces, no rates
   --json FILE             all figures
   --timeline FILE.svg     draws who came to hold which piece when, and prints a summary of it
@@ -41,6 +42,7 @@ async function main(argv: readonly string[]): Promise<number> {
       mbit: { type: 'string' },
       mib: { type: 'string' },
       rounds: { type: 'string' },
+      fresh: { type: 'boolean', default: false },
       loopback: { type: 'boolean', default: false },
       json: { type: 'string' },
       timeline: { type: 'string' },
@@ -65,7 +67,8 @@ async function main(argv: readonly string[]): Promise<number> {
   try {
     const largestBytes = mib === undefined ? undefined : number(mib) * MiB
     const scenario = resized(found, { hosts: number(values.hosts), mbit: number(values.mbit), largestBytes })
-    const traced = logs !== undefined || timeline !== undefined ? { ...scenario, traced: true as const } : scenario
+    const begun = values.fresh ? { ...scenario, fresh: true as const } : scenario
+    const traced = logs !== undefined || timeline !== undefined ? { ...begun, traced: true as const } : begun
     const all = await rounds(traced, number(values.rounds) ?? 1, { loopback, logs, timeline, profile, signal: stopping.signal })
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ scenario, loopback, rounds: all }, null, 2)}\n`)
     return 0

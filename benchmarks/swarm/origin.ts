@@ -46,10 +46,11 @@ export function registryMissing(): boolean {
   return !existsSync(BINARY)
 }
 
-/** Puts an image into the directory of a registry. */
-export async function fillRegistry(dir: string, image: Image): Promise<void> {
+/** Puts an image into the directory of a registry, and another one by the side of it. */
+export async function fillRegistry(dir: string, image: Image, beside: Image): Promise<void> {
   await using registry = await startDockerRegistry({ dir })
   await registry.push(REPOSITORY, TAG, image)
+  await registry.push(REPOSITORY, 'warm', beside)
 }
 
 /** docker-registry on host 0. @param dir as `fillRegistry` left it */

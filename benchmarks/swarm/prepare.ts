@@ -9,6 +9,8 @@ import type { Scenario } from './scenario.ts'
 /** What a scenario's rounds share. */
 export interface Prepared extends AsyncDisposable {
   readonly image: Image
+  /** What daemons have pulled before: in a warm crowd. */
+  readonly warm: Image
   readonly registryDir: string
   /** For one round; removed when disposed. */
   roundDir(): Promise<AsyncDisposable & { readonly path: string }>
@@ -17,6 +19,8 @@ export interface Prepared extends AsyncDisposable {
 /** In memory, if possible: hosts have a disk each, and all of them on this machine's one would measure that. */
 const MEMORY = '/dev/shm'
 const PREFIX = 'shoal-swarm-'
+/** Enough for V8 to have compiled what a pull runs through. */
+const WARM_BYTES = 32 * 1024 * 1024
 
 /** Makes the content and a registry's directory that holds it. */
 export async function prepare(scenario: Scenario): Promise<Prepared> {
@@ -27,8 +31,9 @@ export async function prepare(scenario: Scenario): Promise<Prepared> {
   try {
     const image = createImage(imageOptions(scenario))
     const registryDir = join(base, 'registry')
-    await fillRegistry(registryDir, image)
-    return { image, registryDir, roundDir: () => roundDir(base), [Symbol.asyncDispose]: remove }
+    const warm = createImage({ seed: `${scenario.name} before`, layerBytes: [WARM_BYTES] })
+    await fillRegistry(registryDir, image, warm)
+    return { image, warm, registryDir, roundDir: () => roundDir(base), [Symbol.asyncDispose]: remove }
   } catch (error) {
     await remove()
     throw error

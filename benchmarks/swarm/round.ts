@@ -18,7 +18,7 @@ import { openSite, type Site } from './site.ts'
 import type { PieceHeld } from './timeline.ts'
 import { sampleUsage, type Usage } from './usage-samples.ts'
 
-export interface RoundOptions extends Pick<Prepared, 'image' | 'registryDir'> {
+export interface RoundOptions extends Pick<Prepared, 'image' | 'warm' | 'registryDir'> {
   readonly scenario: Scenario
   /** An empty directory of the round's own. */
   readonly dir: string
@@ -45,6 +45,8 @@ export interface Round {
 /** A round that takes so many times what arithmetic allows, and this much more, has failed. */
 const PATIENCE = 6
 const PATIENCE_S = 30
+/** For what is pulled before. */
+const WARM_S = 120
 
 /** One crowd, from cold daemons to the last client's end. */
 export async function runRound(options: RoundOptions): Promise<Round> {
@@ -56,6 +58,7 @@ export async function runRound(options: RoundOptions): Promise<Round> {
   const progress = new Progress(options.image.layers, scenario.hosts)
   say(`starting ${scenario.hosts} daemons`)
   const crowd = stack.use(await openCrowd(options, site, origin, progress))
+  if (scenario.fresh !== true) await warmUp(options, site, crowd)
   const readers = openReaders(options, plan, site, crowd)
   for (const reader of readers) stack.use(reader)
 
@@ -135,6 +138,20 @@ function openReaders({ scenario, dir, signal }: RoundOptions, { blobs, boundS }:
   )
 }
 
+/** All pull something else together. */
+async function warmUp({ warm, dir, signal, say }: RoundOptions, site: Site, crowd: Crowd): Promise<void> {
+  say('reading something else first')
+  const t0 = performance.now()
+  const readers = crowd.daemons.map((daemon) => {
+    const scratch = join(dir, `warm-${daemon.host}`)
+    return new Reader({ site, daemon, image: false, blobs: warm.layers, check: false, scratch, timeoutS: WARM_S, signal })
+  })
+  const readings = await Promise.all(readers.map((reader) => reader.read(t0)))
+  const failure = readings.find((reading) => reading.failure !== undefined)?.failure
+  if (failure !== undefined) throw new Error(`the crowd could not pull what it was to be warmed up with: ${failure}`)
+  await crowd.calm()
+}
+
 interface Running {
   readonly crowd: Crowd
   readonly origin: Origin
@@ -183,7 +200,7 @@ type Measure = ReturnType<typeof measure>
 
 function measure(crowd: Crowd, origin: Origin) {
   const hosts = crowd.daemons.map(({ usage, link }) => ({ usage, link }))
-  return { hosts, cpuSeconds: crowd.cpuSeconds, ticks: machineTicks(), originLink: origin.link }
+  return { hosts, cpuSeconds: crowd.cpuSeconds, ticks: machineTicks(), originLink: origin.link, requests: origin.requests.length }
 }
 
 interface Ended {
@@ -207,8 +224,8 @@ async function conclude({ scenario, loopback }: RoundOptions, { blobs, bytes, bo
     cpuSeconds: after.cpuSeconds - before.cpuSeconds,
     machineShare: (after.ticks.busy - before.ticks.busy) / Math.max(1, after.ticks.all - before.ticks.all),
     originLinkBytes: loopback ? undefined : (after.originLink?.sent ?? 0) - (before.originLink?.sent ?? 0),
-    originBodyBytes: blobBytes(origin.requests),
-    originRequests: origin.requests.length,
+    originBodyBytes: blobBytes(origin.requests.slice(before.requests)),
+    originRequests: origin.requests.length - before.requests,
     onePullRequests: requestsOfOnePull(scenario, blobs),
     liars: liars.map(({ peerId }) => peerId),
     usage,

@@ -30,6 +30,8 @@ export interface Scenario {
   readonly faults?: OriginFaults
   /** What happens meanwhile. Such a crowd is traced. */
   readonly disturb?: (scene: Scene) => Promise<void>
+  /** Daemons have pulled nothing before. Otherwise they have, all together, something else: a daemon runs for weeks. */
+  readonly fresh?: true
   /** Daemons log each piece. */
   readonly traced?: true
   readonly aims: readonly ScenarioAim[]

@@ -98,6 +98,7 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'broken-origin',
     about: 'the origin drops each connection after 20 MiB and answers a third of requests with 503',
     ...LAYER,
+    fresh: true,
     faults: { dropAfterBytes: 20 * MiB, refuseEvery: 3 },
     aims: [nobodyFails, copies(1.1)],
   },
@@ -106,6 +107,7 @@ export const SCENARIOS: readonly Scenario[] = [
     about: 'two hosts serve wrong bytes and sign that they are right',
     ...LAYER,
     check: true,
+    fresh: true,
     programOf: (host) => (host === 2 || host === 3 ? LIAR : undefined),
     aside: (host) => host === 2 || host === 3,
     aims: [
