@@ -26,6 +26,7 @@ export class ClaimBook {
   readonly #byPiece = new Map<number, Entry[]>()
   readonly #authors = new Set<string>()
   readonly #suspects = new Set<string>()
+  #doubted: ReadonlySet<string> = new Set()
   #hashesLeft: number
 
   /** @param pieces how many the blob has */
@@ -66,7 +67,7 @@ export class ClaimBook {
     const claims = new Set<Claim>()
     for (let index = first; index < first + count; index++) {
       for (const { claim } of this.#byPiece.get(index) ?? []) {
-        if (author === undefined ? !this.#suspects.has(claim.author) : claim.author === author) claims.add(claim)
+        if (author === undefined ? !this.isSuspect(claim.author) : claim.author === author) claims.add(claim)
       }
     }
     return [...claims]
@@ -81,8 +82,13 @@ export class ClaimBook {
     this.#suspects.add(author)
   }
 
+  /** The same, until others are named. */
+  doubt(authors: Iterable<string>): void {
+    this.#doubted = new Set(authors)
+  }
+
   isSuspect(author: string): boolean {
-    return this.#suspects.has(author)
+    return this.#suspects.has(author) || this.#doubted.has(author)
   }
 
   /** The claims of authors who said something else than the truth: the evidence against them. */
@@ -113,8 +119,8 @@ export class ClaimBook {
 
   /** Suspects last; who verified the whole before an importer; what several say before what one says. */
   #weight(word: Word, words: readonly Word[]): number {
-    if (this.#suspects.has(word.author)) return 0
-    const agreeing = words.filter((other) => !this.#suspects.has(other.author) && same(other.hash, word.hash))
+    if (this.isSuspect(word.author)) return 0
+    const agreeing = words.filter((other) => !this.isSuspect(other.author) && same(other.hash, word.hash))
     return agreeing.length + (word.kind === 'complete' ? VERIFIED_THE_WHOLE : 1)
   }
 }

@@ -52,6 +52,7 @@ export class Filling {
       bans.add(peerId, reason)
       swarm.remove(peerId)
     }
+    introduction.audited = incoming.doubts.urgent
     this.#peers = new PeerSource(incoming, swarm, { limit, random, log, metrics, onFailure, onLiar })
     this.#importer = new Importer(incoming, { origin, introduction, claimedSize, log, metrics, onFailure, onBody })
   }
@@ -88,7 +89,8 @@ export class Filling {
         await incoming.bell.wait(signal)
       }
       const gatherWords = () => this.#peers.gatherWords(signal)
-      const right = await commitOrDoubt({ incoming, parts, meta: meta(), originAble: this.#importer.able, gatherWords })
+      const originAble = this.#importer.able
+      const right = await commitOrDoubt({ incoming, parts, meta: meta(), originAble, gatherWords, signal })
       if (right) {
         await this.#peers.judgeLate()
         return

@@ -6,6 +6,7 @@ import type { Downlink } from '../transfer/downlink.ts'
 import type { Bell } from './bell.ts'
 import { ClaimBook } from './claim-book.ts'
 import { Demand } from './demand.ts'
+import { Doubts } from './doubts.ts'
 
 /** A piece being brought in by somebody. */
 export interface Attempt {
@@ -45,8 +46,8 @@ export class Incoming {
   /** Pieces being verified and written. */
   readonly #landing = new Set<number>()
   writer: BlobWriter
-  /** Cleared when every word of the peers led to a wrong digest: then only the origin is believed. */
-  trustsPeers = true
+  /** Set once the whole digest was wrong. */
+  readonly doubts: Doubts
   fromPeersBytes = 0
   fromOriginBytes = 0
   /** Monotonic milliseconds of the last piece that landed. */
@@ -58,6 +59,7 @@ export class Incoming {
     this.geometry = writer.geometry
     this.demand = new Demand(writer.geometry.pieces)
     this.book = new ClaimBook(writer.geometry.pieces)
+    this.doubts = new Doubts(this.book)
     this.bell = bell
     this.#metrics = metrics
     this.downlink = downlink
@@ -76,6 +78,7 @@ export class Incoming {
     for (const index of indices) {
       const hash = hashes[index]
       if (hash !== undefined) this.#revised.set(index, hash)
+      this.imported.delete(index)
     }
     await this.writer.drop(indices)
   }
@@ -142,6 +145,7 @@ export class Incoming {
     } finally {
       this.#landing.delete(index)
     }
+    this.doubts.settle(index)
     const source = attempt.from === 'origin' ? 'origin' : 'peer'
     if (source === 'origin') {
       this.fromOriginBytes += bytes.length

@@ -1,5 +1,6 @@
 import type { Digest } from '../../protocols/digest.ts'
 import type { PeerRef } from '../net/host.ts'
+import { OwnGrant } from '../rendezvous/alone.ts'
 import type { Grant, Membership, Rendezvous } from '../rendezvous/rendezvous.ts'
 import type { Bell } from './bell.ts'
 
@@ -20,6 +21,8 @@ export class Introduction implements AsyncDisposable {
   #others = 0
   #askAt = 0
   #asking = false
+  /** Pieces that this node imports whatever others do: no lease is asked for. */
+  audited: ReadonlySet<number> = new Set()
 
   constructor(digest: Digest, rendezvous: Rendezvous, bell: Bell, onMember: (peer: PeerRef) => void) {
     this.#digest = digest
@@ -64,11 +67,14 @@ export class Introduction implements AsyncDisposable {
 
   /** Whether it is time to ask for something to import. */
   mayAsk(now: number): boolean {
-    return !this.#asking && now >= this.#askAt
+    return !this.#asking && (now >= this.#askAt || this.audited.size > 0)
   }
 
   /** @returns what this node is to import now, or `undefined` when that is others' business @throws the signal's reason */
   async ask(orphans: readonly number[], size: number | undefined, options: { signal: AbortSignal }): Promise<Grant | undefined> {
+    const own = size === undefined ? undefined : orphans.find((index) => this.audited.has(index))
+    if (own !== undefined) return new OwnGrant(own, own, size, () => this.#bell.ring())
+    if (performance.now() < this.#askAt) return undefined
     this.join(size)
     this.#asking = true
     try {

@@ -111,19 +111,30 @@ export class OpenedBlob implements OpenBlob {
 
   /** A verified piece; one that our own disk has spoilt is brought in anew, and the reader notices nothing but time. */
   async #piece(index: number, reader: object, last: number, signal: AbortSignal): Promise<PieceBuffer> {
-    for (let heals = 0; ; heals++) {
+    for (let heals = 0; ; ) {
       try {
         const { session, stored } = this.#backing
-        if (session !== undefined)
-          return await (await session.piece(this.#geometry, index, signal)).readVerified(index, { signal })
-        return await (stored as StoredBlob).readVerified(index, { signal })
+        if (session === undefined) return await (stored as StoredBlob).readVerified(index, { signal })
+        const piece = await this.#shown(session, index, signal)
+        if (piece !== undefined) return piece
       } catch (error) {
         const code = codeOf(error)
         const lost = code === 'STORE_CORRUPT' || (code === 'BLOB_UNKNOWN' && this.#backing.session === undefined)
-        if (!lost || heals >= MAX_HEALS) throw error
+        if (!lost || heals++ >= MAX_HEALS) throw error
         await this.#joinSession(signal)
         this.#demand(reader, index, last)
       }
+    }
+  }
+
+  /** `undefined` when it was dropped between the two, because the digest was wrong: it comes again. */
+  async #shown(session: Session, index: number, signal: AbortSignal): Promise<PieceBuffer | undefined> {
+    const writer = await session.piece(this.#geometry, index, signal)
+    try {
+      return await writer.readVerified(index, { signal })
+    } catch (error) {
+      if (codeOf(error) === 'BLOB_UNKNOWN' && !writer.have.has(index)) return undefined
+      throw error
     }
   }
 

@@ -61,7 +61,8 @@ export class PeerSource {
   pump(now: number): void {
     this.#giveUpHopeless(now)
     const { demand, geometry, attempts } = this.#incoming
-    if (demand.readers === 0 || !this.#incoming.trustsPeers) return
+    if (demand.readers === 0) return
+    this.#words.seek(this.#usable.list(), now)
     const { pieceBytes } = geometry
     const room = this.#incoming.downlink.roomBytes(pieceBytes, this.#usable.delayMs)
     // one piece at a time moves whatever others take of the room
@@ -71,12 +72,14 @@ export class PeerSource {
   }
 
   /** What some peer holds who is not silent for so long that the origin should be gone to. */
-  coverage(now: number): Bitfield | undefined {
-    return this.#incoming.trustsPeers ? this.#usable.coverage(now) : undefined
+  coverage(now: number): Bitfield {
+    const covered = this.#usable.coverage(now)
+    for (const index of this.#incoming.doubts.barred()) covered.delete(index)
+    return covered
   }
 
   covers(index: number, now: number): boolean {
-    return this.#incoming.trustsPeers && this.#usable.covers(index, now)
+    return !this.#incoming.doubts.bars(index) && this.#usable.covers(index, now)
   }
 
   /** Whether any neighbour holds anything, or might come to. */
@@ -123,10 +126,17 @@ export class PeerSource {
     if (this.#sent.size === 0) return
     const truth = await this.#incoming.writer.hashes(0, this.#incoming.geometry.pieces)
     for (const [peerId, pieces] of this.#sent) {
-      const wrong = [...pieces].filter(([index, sent]) => !same(sent, truth[index] ?? sent)).length
+      const wrong = [...pieces].filter(
+        ([index, sent]) => !same(sent, truth[index] ?? sent) && !this.#wasMisled(peerId, index, sent),
+      ).length
       if (wrong >= MAX_WRONG_PIECES) this.#options.onLiar(peerId, `sent ${wrong} wrong pieces`)
     }
     this.#sent.clear()
+  }
+
+  /** Whether what a peer sent is what another signed: then that one lied to it too. */
+  #wasMisled(peerId: string, index: number, sent: Uint8Array): boolean {
+    return this.#incoming.book.words(index).some((word) => word.author !== peerId && same(word.hash, sent))
   }
 
   #mismatched(peerId: string, index: number, bytes: Uint8Array, author: string): void {
@@ -160,7 +170,7 @@ export class PeerSource {
 
   #ask(roomBytes: number, now: number): void {
     const { demand, geometry, attempts } = this.#incoming
-    const taken = (index: number) => this.#incoming.taken(index)
+    const taken = (index: number) => this.#incoming.taken(index) || this.#incoming.doubts.bars(index)
     const missing = demand.missing(taken)
     if (missing.length === 0) return
     const { pieceBytes } = geometry
@@ -203,10 +213,11 @@ export class PeerSource {
     try {
       const buffer = await writer.buffer(length, { signal })
       try {
-        const word = this.#words.find(peerId, index, signal)
+        const { word, onClaim } = this.#words.expect(peerId, index, signal)
         word.catch(() => {})
         await this.#swarm.request(peerId, index, buffer.bytes, {
           signal,
+          onClaim,
           onProgress: (received) => {
             this.#incoming.progress(attempt, received - before)
             before = received

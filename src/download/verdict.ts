@@ -1,13 +1,16 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Claim } from '../../protocols/claim/codec.ts'
 import { contradicts } from '../../protocols/claim/contradiction.ts'
-import { codeOf } from '../errors.ts'
+import { codeOf, ShoalError } from '../errors.ts'
 import type { BlobMeta } from '../store/store.ts'
 import type { Incoming } from './incoming.ts'
 import type { Parts } from './parts.ts'
-import { provenLiars, reviseAfterMismatch } from './suspects.ts'
+import { nextStep, provenLiars, type Step } from './suspects.ts'
 
 /** Claims kept as evidence of one lie. */
 const MAX_EVIDENCE = 4
+/** How long others of a crowd get to find out what this node has not. */
+const OTHERS_MS = 500
 
 export interface Checking {
   readonly incoming: Incoming
@@ -17,6 +20,7 @@ export interface Checking {
   readonly originAble: boolean
   /** Collects what every neighbour says of every piece. */
   readonly gatherWords: () => Promise<void>
+  readonly signal: AbortSignal
 }
 
 /**
@@ -27,25 +31,48 @@ export interface Checking {
  */
 export async function commitOrDoubt(checking: Checking): Promise<boolean> {
   const { incoming, parts, meta } = checking
-  try {
-    await incoming.writer.commit(meta)
-  } catch (error) {
-    // our own disk changed pieces since they were verified: they are missing now, and nobody lied
-    if (codeOf(error) === 'STORE_CORRUPT') return false
-    if (codeOf(error) !== 'DIGEST_MISMATCH') throw error
-    await checking.gatherWords()
-    const doubted = await reviseAfterMismatch(incoming, checking.originAble)
-    if (doubted === undefined) {
-      await condemn(incoming, parts)
-      throw error
+  const { writer, geometry, doubts, digest } = incoming
+  // what came back as it was makes the same digest
+  if (!doubts.hasFailed(await writer.hashes(0, geometry.pieces))) {
+    try {
+      await writer.commit(meta)
+      await convict(incoming, parts)
+      return true
+    } catch (error) {
+      // our own disk changed pieces since they were verified: they are missing now, and nobody lied
+      if (codeOf(error) === 'STORE_CORRUPT') return false
+      if (codeOf(error) !== 'DIGEST_MISMATCH') throw error
+      doubts.failed(await writer.hashes(0, geometry.pieces))
     }
-    const digest = String(incoming.digest)
-    parts.log.warn({ digest, pieces: doubted.length }, 'the digest does not match: pieces are fetched again by another path')
-    await incoming.drop(doubted)
-    return false
   }
-  await convict(incoming, parts)
-  return true
+  const step = await findStep(checking)
+  if (step === undefined) {
+    await condemn(incoming, parts)
+    throw new ShoalError('DIGEST_MISMATCH', `what was brought in is not ${digest}`)
+  }
+  const { audit, trial, pieces } = step
+  parts.log.warn(
+    { digest: String(digest), pieces: pieces.length, audit, trial },
+    'the digest does not match: pieces are fetched again by another path',
+  )
+  doubts.note(step)
+  await incoming.drop(pieces)
+  parts.transfer.refresh(digest)
+  return false
+}
+
+/** With all that the neighbours say; what others of a crowd have found out meanwhile saves looking again. */
+async function findStep(checking: Checking): Promise<Step | undefined> {
+  const { incoming, parts, originAble, gatherWords, signal } = checking
+  const { book, doubts, imported, geometry, writer } = incoming
+  const accepted = await writer.hashes(0, geometry.pieces)
+  const decide = () => nextStep({ book, doubts, accepted, imported, originAble, random: parts.random })
+  await gatherWords()
+  const step = decide()
+  if (step?.audit !== true || doubts.audits === 0) return step
+  await delay(OTHERS_MS, undefined, { signal })
+  await gatherWords()
+  return decide()
 }
 
 /** With the truth known, authors who said something else are proven liars. */

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict'
-import { describe, it } from 'node:test'
+import { describe, it, type TestContext } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Digest } from '../../protocols/digest.ts'
 import { codeOf } from '../../src/errors.ts'
+import type { Host } from '../../src/net/host.ts'
+import { createMemoryStore } from '../../src/store/memory.ts'
+import type { Store } from '../../src/store/store.ts'
 import { verifyClaim } from '../../src/transfer/claims.ts'
+import { until } from '../helpers/until.ts'
 import { content, createWorld, flipped, PIECE, type ReadOptions, type TestNode, withCode } from './rig.ts'
-import { BLOB_SOURCE } from './scripted-origin.ts'
+import { BLOB_SOURCE, Tap } from './scripted-origin.ts'
 
 const origin = BLOB_SOURCE
 
@@ -165,6 +170,120 @@ describe('a peer whose wrong bytes match its own signed list', () => {
     await pull(node, digest, bytes, { origin })
     await assertBanned(node, liar.host.peerId, { evidence: true })
   })
+})
+
+describe('two of eight who lie, each with wrong bytes and claims to match', () => {
+  const PIECES = 12
+  const LIES = [
+    [2, 5, 9],
+    [1, 5, 10],
+  ] as const
+
+  /** Six honest nodes that all want the blob at once, and two liars that say they hold it. */
+  async function crowd(t: TestContext, origins: 'all' | 'one') {
+    const { bytes, digest } = content(PIECES * PIECE - 1000)
+    const world = createWorld(t)
+    const liars = await Promise.all(LIES.map((wrong) => world.peer({ digest, bytes: flipped(bytes, ...wrong) })))
+    const able = (i: number) => origins === 'all' || i === 0
+    const nodes = await Promise.all(Array.from({ length: 6 }, (_, i) => world.node(able(i) ? { origin: { bytes } } : {})))
+    const pulls = nodes.map((node, i) => pull(node, digest, bytes, able(i) ? { origin } : {}))
+    return { bytes, digest, liars, nodes, outcomes: await Promise.allSettled(pulls) }
+  }
+
+  async function assertBothBanned({ host, bans, log }: TestNode, liars: readonly { host: Host }[]): Promise<void> {
+    for (const liar of liars) {
+      await until('the liar is banned', () => bans.has(liar.host.peerId))
+      const evidence = bans.get(liar.host.peerId)?.evidence ?? []
+      assert.ok(evidence.length > 0, JSON.stringify(log.filter(({ peerId }) => peerId === liar.host.peerId)))
+      for (const claim of evidence) assert.ok(claim.author === liar.host.peerId && (await verifyClaim(host, claim)))
+    }
+    assert.equal(bans.list().length, liars.length, 'and nobody else')
+  }
+
+  it('keep nobody from the right blob, and are banned by all with the evidence, though all comes from them at first', async (t) => {
+    const { bytes, digest, liars, nodes, outcomes } = await crowd(t, 'all')
+    for (const outcome of outcomes) assert.equal(outcome.status, 'fulfilled', String((outcome as PromiseRejectedResult).reason))
+    for (const node of nodes) {
+      assert.equal((await node.store.open(digest))?.complete, true)
+      await assertBothBanned(node, liars)
+      const brought = node.counts.bytes.peer + node.counts.bytes.origin
+      assert.ok(brought <= 3 * bytes.length, `${brought / PIECE} pieces for ${PIECES}`)
+    }
+  })
+
+  it('are found out by those too whose only way to the origin is another node', async (t) => {
+    const { digest, liars, nodes, outcomes } = await crowd(t, 'one')
+    assert.equal(outcomes[0]?.status, 'fulfilled')
+    for (const [i, outcome] of outcomes.entries()) {
+      const blob = await (nodes[i] as TestNode).store.open(digest)
+      if (outcome.status === 'fulfilled') await assertBothBanned(nodes[i] as TestNode, liars)
+      else assert.match(String(codeOf(outcome.reason)), /^(DIGEST_MISMATCH|BLOB_UNKNOWN)$/)
+      assert.equal(blob?.complete === true, outcome.status === 'fulfilled', 'only the right blob is kept whole')
+    }
+  })
+})
+
+describe('two members of eight who change what they import and sign it', () => {
+  it('cost the others about what they imported, complete no wrong body, and are banned with the evidence, and nobody else', async (t) => {
+    const { bytes, digest } = content(48 * PIECE)
+    const world = createWorld(t)
+    const leave = new AbortController()
+    const nodes: TestNode[] = []
+    for (let i = 0; i < 8; i++) {
+      const store = i < 2 ? lyingStore(leave.signal) : createMemoryStore()
+      nodes.push(await world.node({ origin: { bytes, tap: new SlowTap() }, zone: true, store }))
+    }
+    const [liars, honest] = [nodes.slice(0, 2), nodes.slice(2)]
+    for (const liar of liars) liar.read(digest, { origin, signal: leave.signal }).catch(() => {})
+    await Promise.all(honest.map((node) => pull(node, digest, bytes, { origin })))
+    const lied = liars.filter((liar) => (liar.downloads.incoming(digest)?.imported.size ?? 0) > 0)
+    const imported = lied.reduce((sum, liar) => sum + (liar.downloads.incoming(digest)?.imported.size ?? 0), 0)
+    assert.ok(imported > 0, 'the liars were asked to import something')
+    for (const node of honest) {
+      assert.equal((await node.store.open(digest))?.complete, true)
+      for (const liar of lied) {
+        await until('the liar is banned', () => node.bans.has(liar.host.peerId))
+        assert.ok((node.bans.get(liar.host.peerId)?.evidence.length ?? 0) > 0)
+      }
+      for (const { peerId } of node.bans.list())
+        assert.ok(
+          liars.some(({ host }) => host.peerId === peerId),
+          'nobody is banned for passing on in good faith',
+        )
+      const again = node.counts.bytes.peer + node.counts.bytes.origin - bytes.length
+      assert.ok(again / PIECE <= 2 * imported + 16, `${again / PIECE} pieces came again, of ${imported} that were wrong`)
+    }
+    leave.abort(new Error('over'))
+  })
+
+  /** It changes what comes from the origin before it is hashed, and never finds out. */
+  function lyingStore(leave: AbortSignal): Store {
+    const store = createMemoryStore()
+    const write = store.write.bind(store)
+    store.write = async (digest, size) => {
+      const writer = await write(digest, size)
+      const put = writer.put.bind(writer)
+      writer.put = (index, bytes, expected) => {
+        if (expected === undefined && bytes[0] !== undefined) bytes[0] ^= 1
+        return put(index, bytes, expected)
+      }
+      const { promise, reject } = Promise.withResolvers<never>()
+      leave.addEventListener('abort', () => reject(leave.reason))
+      promise.catch(() => {})
+      writer.commit = () => promise
+      return writer
+    }
+    return store
+  }
+
+  /** Slower than what nodes do among themselves, so that all of them have something to import. */
+  class SlowTap extends Tap {
+    override async passes(at: number, signal: AbortSignal): Promise<number> {
+      for (let i = 0; i < 50; i++) await turn()
+      signal.throwIfAborted()
+      return at + PIECE
+    }
+  }
 })
 
 describe('a peer that says a wrong size', () => {

@@ -17,9 +17,11 @@ import { createMemoryNetwork, type MemoryNetwork } from '../../src/net/memory.ts
 import type { OriginSource } from '../../src/origin/origin.ts'
 import type { RateLimit } from '../../src/rate-limit.ts'
 import { ALONE } from '../../src/rendezvous/alone.ts'
+import { openRendezvous } from '../../src/rendezvous/open-rendezvous.ts'
+import type { Rendezvous } from '../../src/rendezvous/rendezvous.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import type { BlobMeta, Store } from '../../src/store/store.ts'
-import type { Log } from '../../src/telemetry/log.ts'
+import { type Log, SILENT } from '../../src/telemetry/log.ts'
 import type { Metrics } from '../../src/telemetry/metrics.ts'
 import { openTransfer } from '../../src/transfer/open-transfer.ts'
 import type { Transfer } from '../../src/transfer/transfer.ts'
@@ -68,16 +70,20 @@ export interface ReadOptions {
   readonly onChunk?: (bytes: Uint8Array) => void
 }
 
+export interface NodeOptions {
+  readonly origin?: OriginScript
+  readonly store?: Store
+  readonly shared?: boolean
+  readonly host?: Host
+  readonly downloadLimit?: RateLimit
+  /** It shares out imports with the others that have it set, as the members of a zone do. */
+  readonly zone?: boolean
+}
+
 export interface World {
   readonly network: MemoryNetwork
   readonly shared: SharedDiscovery
-  node(options?: {
-    origin?: OriginScript
-    store?: Store
-    shared?: boolean
-    host?: Host
-    downloadLimit?: RateLimit
-  }): Promise<TestNode>
+  node(options?: NodeOptions): Promise<TestNode>
   /** A peer that says and does what the script says, and is known as a holder unless it is not to be. */
   peer(script: PeerScript, options?: { announced?: boolean }): Promise<ScriptedPeer>
 }
@@ -88,11 +94,20 @@ export function createWorld(t: TestContext): World {
   const shared = createSharedDiscovery()
   const stack = new AsyncDisposableStack()
   t.after(() => stack.disposeAsync())
+  const zone: PeerRef[] = []
+  async function rendezvousOf(host: Host, inZone: boolean): Promise<Rendezvous> {
+    if (!inZone) return ALONE
+    zone.push({ id: host.peerId, addresses: host.addresses() })
+    const members = () => zone.filter(({ id }) => id !== host.peerId)
+    return stack.use(await openRendezvous({ host, members, log: SILENT }))
+  }
   return {
     network,
     shared,
-    node: async ({ origin, store = createMemoryStore(), shared: open = false, host = network.host(), downloadLimit } = {}) =>
-      stack.use(await openTestNode(host, shared, store, createScriptedOrigin(origin), open, downloadLimit)),
+    node: async (options = {}) => {
+      const host = options.host ?? network.host()
+      return stack.use(await openTestNode(host, shared, options, await rendezvousOf(host, options.zone === true)))
+    },
     peer: async (script, { announced = true } = {}) => {
       const peer = stack.use(await openScriptedPeer(network.host(), script))
       const discovery = stack.use(createMemoryDiscovery(shared, { peer: peer.ref, label: LABEL }))
@@ -105,11 +120,10 @@ export function createWorld(t: TestContext): World {
 async function openTestNode(
   host: Host,
   sharedDiscovery: SharedDiscovery,
-  store: Store,
-  origin: ScriptedOrigin,
-  shared: boolean,
-  downloadLimit: RateLimit | undefined,
+  { origin: script, store = createMemoryStore(), shared = false, downloadLimit }: NodeOptions,
+  rendezvous: Rendezvous,
 ): Promise<TestNode> {
+  const origin = createScriptedOrigin(script)
   const lines: LogLine[] = []
   const log: Log = pino({ level: 'debug', base: null }, { write: (line: string) => void lines.push(JSON.parse(line)) })
   const { metrics, counts } = createCounts()
@@ -126,7 +140,7 @@ async function openTestNode(
     discovery,
     transfer,
     origin,
-    rendezvous: ALONE,
+    rendezvous,
     connected: () => [],
     bans,
     accusations,
