@@ -1,3 +1,5 @@
+import { type Claim, decodeClaim, encodeClaim } from '../claim/codec.ts'
+import { HASH_BYTES } from '../claim/limits.ts'
 import { DIGEST_CODES, type Digest } from '../digest.ts'
 import { ShoalError } from '../error.ts'
 import { isMediaType, MAX_MEDIA_TYPE_BYTES } from '../media-type.ts'
@@ -5,7 +7,7 @@ import { geometryOf, MAX_PIECE_BYTES, MAX_PIECES } from '../pieces.ts'
 import { Reader } from '../reader.ts'
 import { Writer } from '../writer.ts'
 import { HeaderGatherer } from './gather.ts'
-import { DATA_HEADER_BYTES, MAX_DATA_BYTES } from './limits.ts'
+import { DATA_HEADER_BYTES, MAX_DATA_BYTES, MAX_HEAD_CLAIM_BYTES } from './limits.ts'
 
 /**
  * `/shoal/piece/1`, the data stream: pipelined requests one way, answers the other. One stream carries many blobs.
@@ -20,6 +22,8 @@ export type PieceRequest =
       readonly index: number
       /** The most piece bytes the requester is ready to take. */
       readonly maxBytes: number
+      /** Whether the requester has nothing yet to verify the piece against, and would like a claim with it. */
+      readonly wantsClaim: boolean
     }
   | { readonly type: 'cancel'; readonly id: number }
 
@@ -38,6 +42,8 @@ export type PieceAnswer =
       readonly load: number
       /** The Content-Type the blob is stored with, if any (a manifest's); a claim, not covered by the digest. */
       readonly mediaType: string | undefined
+      /** What the answerer verified the piece against, or its own word; only where it was wanted, and its signature is not checked. */
+      readonly claim: Claim | undefined
     }
   | { readonly type: 'data'; readonly id: number; readonly length: number }
   | { readonly type: 'fail'; readonly id: number }
@@ -52,27 +58,37 @@ const TYPES = Object.freeze({ request: 0x01, cancel: 0x02, head: 0x11, data: 0x1
 const STATUSES = Object.freeze(['ok', 'lacks', 'busy', 'refused', 'too-large'] as const)
 const CANCEL_BYTES = 5
 const FAIL_BYTES = 5
-/** Up to and with the byte that says how long the rest is: a digest's algorithm, a media type's length. */
-const REQUEST_FIXED_BYTES = 14
-const HEAD_FIXED_BYTES = 20
+/** Up to and with what says how long the rest is: a digest's algorithm; a claim's length and a media type's. */
+const REQUEST_FIXED_BYTES = 15
+const HEAD_FIXED_BYTES = 22
 const MAX_REQUEST_BYTES = REQUEST_FIXED_BYTES + 64
-const MAX_HEAD_BYTES = HEAD_FIXED_BYTES + MAX_MEDIA_TYPE_BYTES
+const MAX_HEAD_BYTES = HEAD_FIXED_BYTES + MAX_MEDIA_TYPE_BYTES + MAX_HEAD_CLAIM_BYTES
+const NO_BYTES = new Uint8Array(0)
 
 export function encodePieceRequest(message: PieceRequest): Uint8Array {
   if (message.type === 'cancel') return idOnly(TYPES.cancel, message.id)
   if (message.index >= MAX_PIECES) throw new TypeError(`no blob has a piece ${message.index}`)
   if (message.maxBytes > MAX_PIECE_BYTES) throw new TypeError(`no piece has ${message.maxBytes} bytes`)
-  const writer = new Writer(MAX_REQUEST_BYTES).u8(TYPES.request).u32(message.id).u32(message.index).u32(message.maxBytes)
-  return writer.digest(message.digest).finish()
+  const { id, index, maxBytes, wantsClaim } = message
+  const writer = new Writer(MAX_REQUEST_BYTES).u8(TYPES.request).u32(id).u32(index).u32(maxBytes)
+  return writer.flag(wantsClaim).digest(message.digest).finish()
 }
 
-/** A media type that can not be sent (`isMediaType`) is left out: it is a remark, the bytes are what was asked for. */
+/** A media type that can not be sent (`isMediaType`) and a claim that is too long are left out: the bytes are what was asked for. */
 export function encodePieceHead(head: PieceHead): Uint8Array {
   const wrong = contradiction(head)
   if (wrong !== undefined) throw new TypeError(wrong)
   const mediaType = head.mediaType !== undefined && isMediaType(head.mediaType) ? head.mediaType : ''
-  const writer = new Writer(HEAD_FIXED_BYTES + mediaType.length).u8(TYPES.head).u32(head.id).oneOf(STATUSES, head.status)
-  return writer.u8(head.load).size(head.size).u32(head.length).text(mediaType, MAX_MEDIA_TYPE_BYTES).finish()
+  const claim = claimBytes(head.claim)
+  const writer = new Writer(HEAD_FIXED_BYTES + mediaType.length + claim.length).u8(TYPES.head).u32(head.id)
+  writer.oneOf(STATUSES, head.status).u8(head.load).size(head.size).u32(head.length).u16(claim.length)
+  return writer.text(mediaType, MAX_MEDIA_TYPE_BYTES).bytes(claim).finish()
+}
+
+function claimBytes(claim: Claim | undefined): Uint8Array {
+  if (claim === undefined || claim.hashes.length * HASH_BYTES > MAX_HEAD_CLAIM_BYTES) return NO_BYTES
+  const bytes = encodeClaim(claim)
+  return bytes.length > MAX_HEAD_CLAIM_BYTES ? NO_BYTES : bytes
 }
 
 /** The header of a data frame; its `length` bytes of payload follow it on the stream. */
@@ -89,7 +105,7 @@ export function encodePieceFail(id: number): Uint8Array {
 export interface PieceDecoder {
   /** Whether the stream may not end here: in the middle of a message. */
   readonly partial: boolean
-  /** @throws ShoalError MESSAGE_MALFORMED, MESSAGE_TOO_LARGE, or what a callback throws; not to be used after that */
+  /** @throws ShoalError MESSAGE_MALFORMED, MESSAGE_TOO_LARGE, CLAIM_INVALID, or what a callback throws; not to be used after that */
   push(chunk: Uint8Array): void
 }
 
@@ -201,7 +217,11 @@ function answerBytes(bytes: Uint8Array, filled: number): number {
   if (bytes[0] === TYPES.data) return DATA_HEADER_BYTES
   if (bytes[0] === TYPES.fail) return FAIL_BYTES
   if (bytes[0] !== TYPES.head) throw new ShoalError('MESSAGE_MALFORMED', `a piece answer of type ${bytes[0]}`)
-  return filled < HEAD_FIXED_BYTES ? HEAD_FIXED_BYTES : HEAD_FIXED_BYTES + (bytes[HEAD_FIXED_BYTES - 1] as number)
+  if (filled < HEAD_FIXED_BYTES) return HEAD_FIXED_BYTES
+  const claim = (bytes[HEAD_FIXED_BYTES - 3] as number) * 0x100 + (bytes[HEAD_FIXED_BYTES - 2] as number)
+  if (claim > MAX_HEAD_CLAIM_BYTES)
+    throw new ShoalError('MESSAGE_TOO_LARGE', `a claim of ${claim} bytes in a head, over the limit of ${MAX_HEAD_CLAIM_BYTES}`)
+  return HEAD_FIXED_BYTES + (bytes[HEAD_FIXED_BYTES - 1] as number) + claim
 }
 
 function decodeRequest(header: Uint8Array): PieceRequest {
@@ -213,7 +233,8 @@ function decodeRequest(header: Uint8Array): PieceRequest {
   if (index >= MAX_PIECES) throw reader.malformed(`no blob has a piece ${index}`)
   const maxBytes = reader.u32()
   if (maxBytes > MAX_PIECE_BYTES) throw reader.malformed(`no piece has ${maxBytes} bytes`)
-  return { type: 'request', id, digest: reader.digest(), index, maxBytes }
+  const wantsClaim = reader.flag()
+  return { type: 'request', id, digest: reader.digest(), index, maxBytes, wantsClaim }
 }
 
 function decodeHead(reader: Reader): PieceHead {
@@ -222,21 +243,24 @@ function decodeHead(reader: Reader): PieceHead {
   const load = reader.u8()
   const size = reader.size()
   const length = reader.u32()
+  const claimLength = reader.u16()
   const text = reader.text(MAX_MEDIA_TYPE_BYTES)
   if (text !== '' && !isMediaType(text)) throw reader.malformed('not a media type')
-  const head: PieceHead = { type: 'head', id, status, size, length, load, mediaType: text === '' ? undefined : text }
+  const claim = claimLength === 0 ? undefined : decodeClaim(reader.bytes(claimLength))
+  const head: PieceHead = { type: 'head', id, status, size, length, load, mediaType: text === '' ? undefined : text, claim }
   const wrong = contradiction(head)
   if (wrong !== undefined) throw reader.malformed(wrong)
   return head
 }
 
 /** What in this head can't go together, if anything. */
-function contradiction({ status, size, length, mediaType }: PieceHead): string | undefined {
+function contradiction({ status, size, length, mediaType, claim }: PieceHead): string | undefined {
   if (status === 'ok') {
+    if (claim !== undefined && claim.size !== size) return `a claim about a blob of ${claim.size} bytes with a size of ${size}`
     if (length > geometryOf(size).pieceBytes || length > size) return `no piece of ${length} bytes is in a blob of ${size}`
     return length === 0 && size > 0 ? 'an empty piece' : undefined
   }
   if (length !== 0) return `${length} bytes to follow a head of status ${status}`
-  if (mediaType !== undefined) return `a media type with status ${status}`
+  if (mediaType !== undefined || claim !== undefined) return `a media type or a claim with status ${status}`
   return size > 0 === (status === 'too-large') ? undefined : `a size of ${size} with status ${status}`
 }

@@ -1,5 +1,8 @@
 export const PIECE_PROTOCOL = '/shoal/piece/1'
 
+/** An encoded claim in a head: some 120 pieces' hashes. Longer ones are asked for on the control stream, once for all their pieces. */
+export const MAX_HEAD_CLAIM_BYTES = 4_096
+
 /** Type, id and length of a data frame. */
 export const DATA_HEADER_BYTES = 9
 

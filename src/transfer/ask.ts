@@ -1,3 +1,4 @@
+import type { Claim } from '../../protocols/claim/codec.ts'
 import type { Digest } from '../../protocols/digest.ts'
 import { createPieceAnswerDecoder, encodePieceRequest, type PieceHead } from '../../protocols/piece/codec.ts'
 import { geometryOf, pieceLength } from '../../protocols/pieces.ts'
@@ -17,6 +18,8 @@ export interface PieceQuestion {
   readonly signal: AbortSignal
   /** Called as bytes arrive, with how many have so far. */
   readonly onProgress: ((bytes: number) => void) | undefined
+  /** Set: a claim about the piece is wanted with it. Called when the answer has begun, with what came: nothing of it has been verified. */
+  readonly onClaim: ((claim: Claim | undefined) => void) | undefined
 }
 
 interface OpenAsk {
@@ -80,7 +83,7 @@ export class Asker {
    * @throws ShoalError PEER_GONE, MESSAGE_MALFORMED, PEER_LACKS_PIECE (it failed midway), or the signal's reason
    */
   ask(question: PieceQuestion): Promise<PieceHead> {
-    const { signal, digest, index, into } = question
+    const { signal, digest, index, into, onClaim } = question
     if (signal.aborted) return Promise.reject(signal.reason)
     if (this.#over !== undefined) return Promise.reject(this.#over)
     if (this.#open.size >= MAX_OPEN) return Promise.reject(new ShoalError('PEER_BUSY', 'too many requests are open to this peer'))
@@ -88,7 +91,8 @@ export class Asker {
     const now = this.#options.now()
     if (this.#open.size === 0) this.#heardAt = now
     const id = this.#freeId()
-    const message = encodePieceRequest({ type: 'request', id, digest, index, maxBytes: into.length })
+    const wantsClaim = onClaim !== undefined
+    const message = encodePieceRequest({ type: 'request', id, digest, index, maxBytes: into.length, wantsClaim })
     const onAbort = () => this.#cancel(id)
     const wasIdle = this.#options.pace.sent(now)
     this.#open.set(id, {
@@ -153,7 +157,7 @@ export class Asker {
       this.#end(ask)
       return
     }
-    const { index, into } = ask.question
+    const { index, into, onClaim } = ask.question
     if (head.length > into.length) throw malformed(`${head.length} bytes for a request of at most ${into.length}`)
     const geometry = geometryOf(head.size)
     const right =
@@ -161,6 +165,10 @@ export class Asker {
         ? index === 0 && head.length === 0
         : index < geometry.pieces && pieceLength(geometry, index) === head.length
     if (!right) throw malformed(`${head.length} bytes for piece ${index} of a blob of ${head.size}`)
+    const { claim } = head
+    if (claim !== undefined && onClaim === undefined) throw malformed('a claim that was not wanted')
+    if (claim !== undefined && !covers(claim, index)) throw malformed(`a claim that does not cover piece ${index}`)
+    if (!ask.cancelled) onClaim?.(claim)
     if (head.length === 0) this.#end(ask)
   }
 
@@ -232,6 +240,10 @@ export class Asker {
   #freeId(): number {
     return this.#freeIds.pop() ?? this.#nextId++
   }
+}
+
+function covers({ first, hashes }: Claim, index: number): boolean {
+  return first <= index && index < first + hashes.length
 }
 
 function malformed(message: string): ShoalError {

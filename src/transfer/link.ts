@@ -16,7 +16,8 @@ import { Interest } from './interest.ts'
 import type { TransferLimits } from './limits.ts'
 import { Line } from './line.ts'
 import { Pace } from './pace.ts'
-import type { PieceArrival } from './transfer.ts'
+import type { PieceArrival, RequestOptions } from './transfer.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 export interface LinkParts {
   readonly host: Host
@@ -135,21 +136,20 @@ export class Link {
   }
 
   /** @throws as Swarm.request */
-  async request(
-    interest: Interest,
-    index: number,
-    into: Uint8Array,
-    options: { signal: AbortSignal; onProgress?: ((bytes: number) => void) | undefined },
-  ): Promise<PieceArrival> {
-    const { signal, onProgress } = options
+  async request(interest: Interest, index: number, into: Uint8Array, options: RequestOptions): Promise<PieceArrival> {
+    const { signal, onProgress, onClaim } = options
     signal.throwIfAborted()
     if (interest.state === 'failed') throw this.#gone()
     this.outstandingPieces++
     this.outstandingBytes += into.length
     try {
       const asker = this.#data.session ?? (await unlessAborted(this.#data.get(), signal))
-      const head = await asker.ask({ digest: interest.digest, index, into, signal, onProgress })
-      return this.#arrived(head, interest, index, into.length)
+      const { digest } = interest
+      const check = onClaim === undefined ? undefined : this.#claimCheck(digest, onClaim)
+      const head = await asker.ask({ digest, index, into, signal, onProgress, onClaim: check?.begin })
+      const arrival = this.#arrived(head, interest, index, into.length)
+      if (check !== undefined) await check.done
+      return arrival
     } finally {
       this.outstandingPieces--
       this.outstandingBytes -= into.length
@@ -165,11 +165,8 @@ export class Link {
     const inquirer = this.#control.session ?? (await unlessAborted(this.#control.get(), signal))
     const claims = await unlessAborted(inquirer.claims(interest.digest, first, Math.min(count, MAX_CLAIMS_PIECES)), signal)
     const useful = claims.filter((claim) => claim.first < first + count && claim.first + claim.hashes.length > first)
-    const right = await unlessAborted(Promise.all(claims.map((claim) => this.#believable(claim, interest.digest))), signal)
-    if (right.every(Boolean)) return useful
-    const error = new ShoalError('CLAIM_INVALID', `${this.peer.id} passed on a statement that its author did not sign`)
-    this.#down(error)
-    throw error
+    await unlessAborted(this.#check(claims, interest.digest), signal)
+    return useful
   }
 
   report(digest: Digest, index: number): void {
@@ -252,8 +249,25 @@ export class Link {
     throw error
   }
 
-  async #believable(claim: Claim, digest: Digest): Promise<boolean> {
-    return claim.digest.equals(digest) && (await this.#parts.verify(claim))
+  /** Checks the claim that comes with a piece, if one does, while the piece is on its way, and hands it on. */
+  #claimCheck(digest: Digest, onClaim: (claim: Claim | undefined) => void) {
+    const { promise: done, resolve } = Promise.withResolvers<void>()
+    // a request that fails by itself does not wait for it
+    done.catch(() => {})
+    const check = async (claim: Claim | undefined) => {
+      if (claim !== undefined) await this.#check([claim], digest)
+      onClaim(claim)
+    }
+    return { done, begin: (claim: Claim | undefined) => resolve(check(claim)) }
+  }
+
+  /** @throws ShoalError CLAIM_INVALID, and the link is down, unless all of them are about this blob and by whom they say */
+  async #check(claims: readonly Claim[], digest: Digest): Promise<void> {
+    const right = await Promise.all(claims.map(async (claim) => claim.digest.equals(digest) && this.#parts.verify(claim)))
+    if (right.every(Boolean)) return
+    const error = new ShoalError('CLAIM_INVALID', `${this.peer.id} passed on a statement that its author did not sign`)
+    this.#down(error)
+    throw error
   }
 
   #answered(): void {
@@ -285,19 +299,4 @@ const CODE_OF: Record<'lacks' | 'busy' | 'refused' | 'too-large', ErrorCode> = {
   busy: 'PEER_BUSY',
   refused: 'PEER_REFUSED',
   'too-large': 'PEER_LACKS_PIECE',
-}
-
-/** The promise's outcome, or the signal's reason if that comes first. Leaves no listener behind. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  // nobody may listen to it any more: its failure is not to end the process
-  promise.catch(() => {})
-  signal.throwIfAborted()
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = () => aborted.reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-  }
 }

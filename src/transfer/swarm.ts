@@ -6,7 +6,7 @@ import { ShoalError } from '../errors.ts'
 import type { PeerRef } from '../net/host.ts'
 import type { Interest } from './interest.ts'
 import type { Link } from './link.ts'
-import type { Neighbour, NeighbourState, PieceArrival, Swarm } from './transfer.ts'
+import type { Neighbour, NeighbourState, PieceArrival, RequestOptions, Swarm } from './transfer.ts'
 
 export interface SwarmParts {
   readonly maxNeighbours: number
@@ -71,12 +71,7 @@ export class LinkedSwarm implements Swarm {
     return () => this.#listeners.delete(listener)
   }
 
-  async request(
-    peerId: string,
-    index: number,
-    into: Uint8Array,
-    options: { signal: AbortSignal; onProgress?: (bytes: number) => void },
-  ): Promise<PieceArrival> {
+  async request(peerId: string, index: number, into: Uint8Array, options: RequestOptions): Promise<PieceArrival> {
     const { link, interest } = this.#member(peerId)
     return await link.request(interest, index, into, options)
   }

@@ -62,6 +62,17 @@ export interface PieceArrival {
   readonly mediaType: string | undefined
 }
 
+export interface RequestOptions {
+  readonly signal: AbortSignal
+  /** Gets the bytes that have arrived so far. */
+  readonly onProgress?: ((bytes: number) => void) | undefined
+  /**
+   * Asks the peer for a claim about the piece, which then comes in front of it. Called before `request` resolves, while the piece is on
+   * its way if it can be: with the claim, once its signature has been checked, or `undefined` when the peer sends none. Not for blobs of one piece.
+   */
+  readonly onClaim?: ((claim: Claim | undefined) => void) | undefined
+}
+
 /** One blob's swarm as this node takes part in it. */
 export interface Swarm extends AsyncDisposable {
   /**
@@ -78,16 +89,11 @@ export interface Swarm extends AsyncDisposable {
    * Asks for one piece; its bytes land in `into` from 0 on. For a peer whose blob size is not known yet, `into` is
    * MIN_PIECE_BYTES and index 0: a blob of one piece then takes one round trip.
    * @throws ShoalError PEER_LACKS_PIECE (also when too large for `into`: its size is then in `neighbours()`), PEER_BUSY, PEER_REFUSED,
-   * PEER_GONE, PEER_TIMEOUT (the link could not be opened, or was silent for long), PEER_UNREACHABLE, MESSAGE_MALFORMED, or the
-   * signal's reason (the request is cancelled at the peer). Once it has settled, `into` is not touched any more.
-   * `onProgress` gets the bytes that have arrived so far.
+   * PEER_GONE, PEER_TIMEOUT (the link could not be opened, or was silent for long), PEER_UNREACHABLE, MESSAGE_MALFORMED, CLAIM_INVALID
+   * (a forged one came with it: the link is dropped), or the signal's reason (the request is cancelled at the peer). Once it has settled,
+   * `into` is not touched any more.
    */
-  request(
-    peerId: string,
-    index: number,
-    into: Uint8Array,
-    options: { signal: AbortSignal; onProgress?: (bytes: number) => void },
-  ): Promise<PieceArrival>
+  request(peerId: string, index: number, into: Uint8Array, options: RequestOptions): Promise<PieceArrival>
   /**
    * Fetches the peer's statements about these pieces, about the first MAX_CLAIMS_PIECES of them if there are more; their signatures
    * have been checked and they are about this blob.

@@ -1,9 +1,8 @@
-import type { Digest } from '../../protocols/digest.ts'
-import { encodePieceFail, encodePieceHead, type PieceRequest } from '../../protocols/piece/codec.ts'
+import type { PieceRequest } from '../../protocols/piece/codec.ts'
 import { codeOf, ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
+import { Answers, type Job } from './answers.ts'
 import type { FramePool, SentFrames } from './frame-pool.ts'
-import { Outbox } from './outbox.ts'
 import { type Frame, Packer } from './packer.ts'
 import { Reading } from './reading.ts'
 import type { ServerParts } from './serve.ts'
@@ -11,21 +10,6 @@ import type { Slot, Slots } from './slots.ts'
 
 /** Answers without data that may wait to be sent before the peer's next requests are not read. */
 const MAX_QUEUED_ANSWER_BYTES = 64 * 1024
-
-/** A request until it is answered in full. */
-interface Job {
-  readonly id: number
-  readonly digest: Digest
-  readonly index: number
-  readonly maxBytes: number
-  cancelled: boolean
-  /** Its head has been written. */
-  started: boolean
-  /** Spans of its answer in frames that are not written yet. */
-  packed: number
-  /** Not all of the answer will be sent: a `fail` is due once what is packed is out. */
-  failing: boolean
-}
 
 /** Frames ready to be sent, and the right to hold them. */
 interface Part {
@@ -47,30 +31,27 @@ export interface UploadParts extends ServerParts {
 export class Upload {
   readonly #channel: Channel
   readonly #parts: UploadParts
-  readonly #answers: Outbox
+  readonly #answers: Answers
   readonly #packer: Packer<Job>
   readonly #sent: SentFrames
   readonly #queue: Job[] = []
-  /** Requests not yet answered in full, by id. */
-  readonly #jobs = new Map<number, Job>()
   #reading: { readonly job: Job; readonly piece: Reading } | undefined
   #ahead: Promise<Part | undefined> | undefined
   #running = false
   #writingSince: number | undefined
   #ended = false
-  #queuedBytes = 0
 
   constructor(channel: Channel, parts: UploadParts) {
     this.#channel = channel
     this.#parts = parts
-    this.#answers = new Outbox(channel, parts.now)
+    this.#answers = new Answers(channel, parts)
     this.#packer = new Packer(parts.frames)
     this.#sent = parts.frames.ledger()
   }
 
   /** Bytes asked for and not yet sent. */
   get queuedBytes(): number {
-    return this.#queuedBytes
+    return this.#ended ? 0 : this.#answers.bytes
   }
 
   /** @throws ShoalError MESSAGE_MALFORMED */
@@ -79,16 +60,13 @@ export class Upload {
       this.#cancel(request.id)
       return
     }
-    const { id, digest, index, maxBytes } = request
-    if (this.#jobs.has(id)) throw new ShoalError('MESSAGE_MALFORMED', `request ${id} is open already`)
+    const { id } = request
+    if (this.#answers.get(id) !== undefined) throw new ShoalError('MESSAGE_MALFORMED', `request ${id} is open already`)
     this.#sent.arrived(id)
-    if (!this.#parts.admits(this.#channel.peerId)) this.#say(id, 'refused')
-    else if (this.#jobs.size >= this.#parts.limits.queuedRequests) this.#say(id, 'busy')
+    if (!this.#parts.admits(this.#channel.peerId)) this.#answers.say(id, 'refused')
+    else if (this.#answers.open >= this.#parts.limits.queuedRequests) this.#answers.say(id, 'busy')
     else {
-      const job = { id, digest, index, maxBytes, cancelled: false, started: false, packed: 0, failing: false }
-      this.#jobs.set(id, job)
-      this.#queue.push(job)
-      this.#queuedBytes += maxBytes
+      this.#queue.push(this.#answers.add(request))
       if (this.#running) this.#readAhead()
       else void this.#run()
     }
@@ -114,19 +92,18 @@ export class Upload {
     this.#ended = true
     this.#sent.forget()
     this.#queue.length = 0
-    this.#queuedBytes = 0
     if (!this.#running) this.#endReading()
   }
 
   /** What was not begun is dropped; what was stops at the next frame. Either way the peer is told with a `fail`. */
   #cancel(id: number): void {
-    const job = this.#jobs.get(id)
+    const job = this.#answers.get(id)
     if (job === undefined) return
     job.cancelled = true
     const at = this.#queue.indexOf(job)
     if (at < 0) return
     this.#queue.splice(at, 1)
-    this.#fail(job)
+    this.#answers.fail(job)
   }
 
   async #run(): Promise<void> {
@@ -202,8 +179,8 @@ export class Upload {
       this.#queue.shift()
       const piece = await this.#open(job)
       if (piece instanceof Reading) this.#reading = { job, piece }
-      else if (piece === 'lacks') this.#answer(job, 'lacks')
-      else this.#answer(job, 'too-large', piece.size)
+      else if (piece === 'lacks') this.#answers.answer(job, 'lacks')
+      else this.#answers.answer(job, 'too-large', piece.size)
     }
     return this.#reading !== undefined
   }
@@ -247,7 +224,7 @@ export class Upload {
       if (job.cancelled) throw new ShoalError('PEER_GONE', 'cancelled')
       const part = await piece.next(this.#parts.limits.partBytes, this.#channel.closed)
       try {
-        const frames = this.#packer.add(job, fresh ? this.#head(job, piece) : undefined, part.bytes, piece.done)
+        const frames = this.#packer.add(job, fresh ? this.#answers.head(job, piece) : undefined, part.bytes, piece.done)
         if (piece.done) this.#endReading()
         return frames
       } finally {
@@ -262,7 +239,7 @@ export class Upload {
   }
 
   #unreadable(job: Job, fresh: boolean, error: unknown): void {
-    if (fresh && !job.cancelled) this.#answer(job, 'lacks')
+    if (fresh && !job.cancelled) this.#answers.answer(job, 'lacks')
     else {
       job.failing = true
       this.#settle(job)
@@ -298,7 +275,7 @@ export class Upload {
     for (const { job, last } of spans) {
       job.packed--
       job.started = true
-      if (last && !job.failing) this.#done(job)
+      if (last && !job.failing) this.#answers.done(job)
       else this.#settle(job)
     }
     await written
@@ -322,34 +299,9 @@ export class Upload {
     return frame === undefined ? [] : [frame]
   }
 
-  #head({ id }: Job, { size, length, mediaType }: Reading): Uint8Array {
-    return encodePieceHead({ type: 'head', id, status: 'ok', size, length, load: this.#parts.load(), mediaType })
-  }
-
-  #answer(job: Job, status: 'lacks' | 'too-large', size = 0): void {
-    if (this.#done(job)) this.#say(job.id, status, size)
-  }
-
-  #say(id: number, status: 'lacks' | 'busy' | 'refused' | 'too-large', size = 0): void {
-    const load = this.#parts.load()
-    this.#answers.push(encodePieceHead({ type: 'head', id, status, size, length: 0, load, mediaType: undefined }))
-  }
-
   /** Says `fail` once nothing of the answer is on its way any more. */
   #settle(job: Job): void {
-    if (job.failing && job.packed === 0 && this.#reading?.job !== job) this.#fail(job)
-  }
-
-  #fail(job: Job): void {
-    if (this.#done(job)) this.#answers.push(encodePieceFail(job.id))
-  }
-
-  /** @returns whether it had still been open */
-  #done(job: Job): boolean {
-    if (this.#jobs.get(job.id) !== job) return false
-    this.#jobs.delete(job.id)
-    this.#queuedBytes = Math.max(0, this.#queuedBytes - job.maxBytes)
-    return true
+    if (job.failing && job.packed === 0 && this.#reading?.job !== job) this.#answers.fail(job)
   }
 
   #endReading(): void {

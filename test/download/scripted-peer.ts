@@ -19,6 +19,8 @@ export interface PeerScript {
   /** What its signed list is made from; default: what it sends. `undefined` in `claims`: it signs nothing. */
   readonly listed?: Uint8Array
   readonly claims?: 'complete' | 'import' | 'none'
+  /** However little it is asked about, it has one claim, about all that it holds. */
+  readonly oneClaim?: boolean
   /** The pieces that it says it holds; default all. */
   readonly pieces?: readonly number[]
   /** What it says the size is. */
@@ -86,7 +88,8 @@ function createScriptedLibrary(
         async claims(first, count) {
           if (kind === 'none') return []
           const claims: Claim[] = []
-          for (const run of runs(have, first, Math.min(count, geometry.pieces - first))) {
+          const [from, to] = script.oneClaim ? [0, geometry.pieces] : [first, Math.min(first + count, geometry.pieces)]
+          for (const run of runs(have, from, to - from)) {
             const hashes = run.map((index) => pieceHash(script.listed ?? bytes, geometry, index))
             claims.push(await signClaim(host, { kind, digest, size: geometry.size, first: run[0] as number, hashes }))
           }

@@ -60,7 +60,7 @@ export async function joinAsVandal(t: TestContext, daemon: DaemonProcess, misbeh
 
 /** The first part of an answer: so many bytes of a piece follow. */
 export function head(id: number, size: number, length: number): Uint8Array {
-  const fields: PieceHead = { type: 'head', id, status: 'ok', size, length, load: 0, mediaType: undefined }
+  const fields: PieceHead = { type: 'head', id, status: 'ok', size, length, load: 0, mediaType: undefined, claim: undefined }
   return encodePieceHead(fields)
 }
 

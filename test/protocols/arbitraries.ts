@@ -47,28 +47,10 @@ export const pieceRequest: fc.Arbitrary<PieceRequest> = fc.oneof(
     digest,
     index,
     maxBytes: fc.integer({ min: 0, max: MAX_PIECE_BYTES }),
+    wantsClaim: fc.boolean(),
   }),
   fc.record({ type: fc.constant('cancel' as const), id: u32 }),
 )
-
-export const pieceHead: fc.Arbitrary<PieceHead> = fc
-  .record({
-    id: u32,
-    status: fc.constantFrom('ok' as const, 'lacks' as const, 'busy' as const, 'refused' as const, 'too-large' as const),
-    size,
-    part: fc.double({ min: 0, max: 1, noNaN: true }),
-    load: u8,
-    mediaType: fc.option(mediaType, { nil: undefined }),
-  })
-  .map(({ part, ...drawn }) => {
-    const head = { type: 'head' as const, ...drawn }
-    if (head.status === 'ok') {
-      const most = Math.min(head.size, geometryOf(head.size).pieceBytes)
-      return { ...head, length: most === 0 ? 0 : Math.max(1, Math.floor(part * most)) }
-    }
-    const told = head.status === 'too-large' ? Math.max(1, head.size) : 0
-    return { ...head, size: told, length: 0, mediaType: undefined }
-  })
 
 const author = fc
   .oneof(
@@ -91,6 +73,26 @@ export const claim: fc.Arbitrary<Claim> = fc
     const { pieces } = geometryOf(rest.size)
     const first = Math.min(Math.max(0, pieces - 1), Math.floor(at * pieces))
     return { ...rest, first, hashes: drawn.slice(0, pieces - first) }
+  })
+
+export const pieceHead: fc.Arbitrary<PieceHead> = fc
+  .record({
+    id: u32,
+    status: fc.constantFrom('ok' as const, 'lacks' as const, 'busy' as const, 'refused' as const, 'too-large' as const),
+    size,
+    part: fc.double({ min: 0, max: 1, noNaN: true }),
+    load: u8,
+    mediaType: fc.option(mediaType, { nil: undefined }),
+    claim: fc.option(claim, { nil: undefined }),
+  })
+  .map(({ part, ...drawn }) => {
+    const head = { type: 'head' as const, ...drawn, size: drawn.claim?.size ?? drawn.size }
+    if (head.status === 'ok') {
+      const most = Math.min(head.size, geometryOf(head.size).pieceBytes)
+      return { ...head, length: most === 0 ? 0 : Math.max(1, Math.floor(part * most)) }
+    }
+    const told = head.status === 'too-large' ? Math.max(1, head.size) : 0
+    return { ...head, size: told, length: 0, mediaType: undefined, claim: undefined }
   })
 
 /** One claim of a holder, or two that differ in a hash or in the size. */

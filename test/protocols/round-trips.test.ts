@@ -96,8 +96,8 @@ test('a full data frame with its header fills one write and no more', () => {
 
 test('a media type that can not be sent is left out of a head, not sent wrong', () => {
   for (const mediaType of ['', 'nonsense', 'a/b\r\nx: y', `a/${'b'.repeat(300)}`]) {
-    const head = { type: 'head', id: 1, status: 'ok', size: 5, length: 5, load: 0, mediaType } as const
-    assert.deepEqual(decodeAnswers(encodePieceHead(head)), [{ ...head, mediaType: undefined }])
+    const head = { type: 'head', id: 1, status: 'ok', size: 5, length: 5, load: 0, mediaType, claim: undefined } as const
+    assert.deepEqual(decodeAnswers(encodePieceHead(head)), [{ ...head, mediaType: undefined, claim: undefined }])
   }
 })
 
@@ -116,8 +116,28 @@ test('what no message can say is refused by the encoders as the mistake of their
     () => encodeSwarmMessage({ type: 'state', digest, holding: 'partial', size: 5, have: undefined, load: 0 }),
     () => encodeSwarmMessage({ type: 'state', digest, holding: 'partial', size: 5, have: new Bitfield(2), load: 0 }),
     () => encodeSwarmMessage({ type: 'state', digest, holding: 'none', size: 5, have: undefined, load: 0 }),
-    () => encodePieceHead({ type: 'head', id: 1, status: 'lacks', size: 5, length: 0, load: 0, mediaType: undefined }),
-    () => encodePieceHead({ type: 'head', id: -1, status: 'lacks', size: 0, length: 0, load: 0, mediaType: undefined }),
+    () =>
+      encodePieceHead({
+        type: 'head',
+        id: 1,
+        status: 'lacks',
+        size: 5,
+        length: 0,
+        load: 0,
+        mediaType: undefined,
+        claim: undefined,
+      }),
+    () =>
+      encodePieceHead({
+        type: 'head',
+        id: -1,
+        status: 'lacks',
+        size: 0,
+        length: 0,
+        load: 0,
+        mediaType: undefined,
+        claim: undefined,
+      }),
   ]
   for (const encode of wrong) assert.throws(encode, TypeError, encode.toString())
 })

@@ -1,8 +1,12 @@
-import { createPieceAnswerDecoder, encodePieceRequest, type PieceHead } from '../../protocols/piece/codec.ts'
+import { createPieceAnswerDecoder, encodePieceRequest, type PieceHead, type PieceRequest } from '../../protocols/piece/codec.ts'
 import { PIECE_PROTOCOL } from '../../protocols/piece/limits.ts'
 import type { Channel } from '../../src/net/channel.ts'
 import type { Host } from '../../src/net/host.ts'
 import { NEVER, type TestNode } from './rig.ts'
+
+type Cancel = Extract<PieceRequest, { type: 'cancel' }>
+/** Without a claim unless it says so. */
+type Request = Omit<Extract<PieceRequest, { type: 'request' }>, 'wantsClaim'> & { readonly wantsClaim?: boolean }
 
 /** A peer that asks by hand and notes what comes. */
 export class Asking {
@@ -54,7 +58,8 @@ export class Asking {
     return Buffer.concat(this.bytes.get(id) ?? [])
   }
 
-  async ask(...requests: Parameters<typeof encodePieceRequest>[0][]): Promise<void> {
-    await this.channel.write(requests.map(encodePieceRequest))
+  async ask(...requests: (Request | Cancel)[]): Promise<void> {
+    const whole = requests.map((r): PieceRequest => (r.type === 'cancel' ? r : { wantsClaim: false, ...r }))
+    await this.channel.write(whole.map(encodePieceRequest))
   }
 }

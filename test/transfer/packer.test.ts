@@ -9,7 +9,7 @@ import { type Frame, Packer } from '../../src/transfer/packer.ts'
 import { content } from './rig.ts'
 
 const headOf = (id: number, length: number) =>
-  encodePieceHead({ type: 'head', id, status: 'ok', size: length, length, load: 0, mediaType: undefined })
+  encodePieceHead({ type: 'head', id, status: 'ok', size: length, length, load: 0, mediaType: undefined, claim: undefined })
 
 describe('packing', () => {
   it('gives back every answer as it was, in full frames, whatever the lengths', () => {
