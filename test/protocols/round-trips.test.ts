@@ -8,7 +8,7 @@ import { type Claim, encodeClaim, pageClaims } from '../../protocols/claim/codec
 import { MAX_CLAIM_HASHES, MAX_PAGE_CLAIMS } from '../../protocols/claim/limits.ts'
 import { digestOf } from '../../protocols/digest.ts'
 import { encodePieceData, encodePieceHead } from '../../protocols/piece/codec.ts'
-import { DATA_HEADER_BYTES, MAX_DATA_BYTES } from '../../protocols/piece/limits.ts'
+import { DATA_HEADER_BYTES, MAX_DATA_BYTES, MAX_HEAD_CLAIM_BYTES } from '../../protocols/piece/limits.ts'
 import { MAX_BLOB_BYTES, MAX_PIECES } from '../../protocols/pieces.ts'
 import { decodeSwarmMessage, encodeSwarmMessage } from '../../protocols/swarm/codec.ts'
 import { MAX_HAVE_INDICES, MAX_SWARM_MESSAGE_BYTES } from '../../protocols/swarm/limits.ts'
@@ -99,6 +99,34 @@ test('a media type that can not be sent is left out of a head, not sent wrong', 
     const head = { type: 'head', id: 1, status: 'ok', size: 5, length: 5, load: 0, mediaType, claim: undefined } as const
     assert.deepEqual(decodeAnswers(encodePieceHead(head)), [{ ...head, mediaType: undefined, claim: undefined }])
   }
+})
+
+test('a claim that is too long for a head is left out of it, and the longest that is not fits', () => {
+  const size = 200 * 256 * 1024
+  const about = (count: number) => ({
+    ...aClaim(),
+    digest,
+    size,
+    hashes: Array.from({ length: count }, () => new Uint8Array(32)),
+  })
+  const counts = [1, 119, 120, 121, 122, 123, 200].filter((count) => {
+    const claim = about(count)
+    const head = {
+      type: 'head',
+      id: 1,
+      status: 'ok',
+      size,
+      length: 5,
+      load: 0,
+      mediaType: `a/${'b'.repeat(253)}`,
+      claim,
+    } as const
+    const [heard] = decodeAnswers(encodePieceHead(head))
+    assert.ok(heard?.type === 'head')
+    assert.equal(heard.claim === undefined, encodeClaim(claim).length > MAX_HEAD_CLAIM_BYTES)
+    return heard.claim !== undefined
+  })
+  assert.ok(counts.includes(120) && !counts.includes(200))
 })
 
 test('what no message can say is refused by the encoders as the mistake of their caller', () => {
