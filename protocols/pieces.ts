@@ -6,7 +6,7 @@ const GiB = 1024 * MiB
 
 /** The one table of piece sizes: the first row whose `upTo` is at least the blob's size (design 4). */
 export const PIECE_SIZES = Object.freeze([
-  { upTo: 64 * MiB, pieceBytes: 256 * KiB },
+  { upTo: 256 * MiB, pieceBytes: 256 * KiB },
   { upTo: 4 * GiB, pieceBytes: 1 * MiB },
   { upTo: 64 * GiB, pieceBytes: 4 * MiB },
   { upTo: 1024 * GiB, pieceBytes: 16 * MiB },

@@ -13,6 +13,7 @@ export interface Attempt {
   /** A peer id, or `origin`. */
   readonly from: string
   /** Monotonic milliseconds. */
+  readonly begunAt: number
   progressedAt: number
   readonly abort: AbortController
 }
@@ -21,8 +22,8 @@ export interface IncomingOptions {
   readonly bell: Bell
   readonly metrics: Metrics
   readonly downlink: Downlink
-  /** Told of each piece that has come to be held, and who gave it: a peer id, or `origin`. */
-  readonly onPiece: (index: number, from: string) => void
+  /** Told of each piece that has come to be held, who gave it (a peer id, or `origin`), and how long after it was asked for. */
+  readonly onPiece: (index: number, from: string, tookMs: number) => void
 }
 
 /** One blob on its way in: the state that the sources of a download share, and the one door by which pieces enter. */
@@ -102,25 +103,26 @@ export class Incoming {
 
   begin(index: number, from: string): Attempt {
     const now = performance.now()
-    const attempt = { from, progressedAt: now, abort: new AbortController() }
+    const attempt = { from, begunAt: now, progressedAt: now, abort: new AbortController() }
     const others = this.attempts.get(index)
     if (others === undefined) this.attempts.set(index, [attempt])
     else others.push(attempt)
-    this.downlink.asked(pieceLength(this.geometry, index), now)
+    // what is imported trickles in from an origin that many share: it is not to keep peers' pieces away for seconds
+    if (from !== 'origin') this.downlink.asked(pieceLength(this.geometry, index), now)
     return attempt
   }
 
   /** Bytes of it came. */
   progress(attempt: Attempt, bytes: number): void {
     attempt.progressedAt = performance.now()
-    this.downlink.arrived(bytes, attempt.progressedAt)
+    if (attempt.from !== 'origin') this.downlink.arrived(bytes, attempt.progressedAt)
   }
 
   end(index: number, attempt: Attempt): void {
     const left = (this.attempts.get(index) ?? []).filter((a) => a !== attempt)
     if (left.length === 0) this.attempts.delete(index)
     else this.attempts.set(index, left)
-    this.downlink.settled(pieceLength(this.geometry, index))
+    if (attempt.from !== 'origin') this.downlink.settled(pieceLength(this.geometry, index))
     this.bell.ring()
   }
 
@@ -153,7 +155,7 @@ export class Incoming {
     } else this.fromPeersBytes += bytes.length
     this.#metrics.downloaded(source, bytes.length)
     this.progressedAt = performance.now()
-    this.#onPiece(index, attempt.from)
+    this.#onPiece(index, attempt.from, this.progressedAt - attempt.begunAt)
     for (const other of this.attempts.get(index) ?? []) if (other !== attempt) other.abort.abort()
     this.bell.ring()
     return hash

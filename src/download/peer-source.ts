@@ -14,7 +14,7 @@ import { PieceWords } from './piece-words.ts'
 import { Usable } from './usable.ts'
 
 /** A reader's next pieces are fetched in its order; beyond them rarity decides. */
-const URGENT_PIECES = 8
+const URGENT_PIECES = 2
 /** Wrong pieces after which a peer is banned: a disk gone bad is told by the first report and stops offering. */
 const MAX_WRONG_PIECES = 4
 /** Mismatches remembered of one peer. */

@@ -276,9 +276,9 @@ export class Session {
     const found = await findSize({ digest: this.digest, swarm, parts, sources, search, introduction, disproved, bell, signal })
     this.#peersSaidSize = found.peersSaySo
     if (found.meta !== undefined) this.#meta = { ...found.meta, ...withoutUndefined(this.#meta) }
-    const onPiece = (index: number, from: string) => {
+    const onPiece = (index: number, from: string, tookMs: number) => {
       swarm.have([index])
-      parts.log.trace({ digest: String(this.digest), index, from }, 'piece held')
+      parts.log.trace({ digest: String(this.digest), index, from, tookMs }, 'piece held')
     }
     const { metrics, downlink } = parts
     const incoming = new Incoming(this.digest, found.writer, { bell, metrics, downlink, onPiece })

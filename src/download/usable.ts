@@ -83,15 +83,13 @@ export class Usable {
       }))
   }
 
-  /** What the neighbours that are asked for something now take to answer when they are idle. */
+  /** What the nearest neighbour takes to answer when it is idle: where all are busy, most samples are of their queues. */
   get delayMs(): number {
-    let [sum, count] = [0, 0]
-    for (const { outstandingBytes, delayMs = UNKNOWN_DELAY_MS } of this.#swarm.neighbours()) {
-      if (outstandingBytes === 0) continue
-      sum += delayMs
-      count++
+    let least: number | undefined
+    for (const { delayMs } of this.#swarm.neighbours()) {
+      if (delayMs !== undefined && (least === undefined || delayMs < least)) least = delayMs
     }
-    return count === 0 ? UNKNOWN_DELAY_MS : sum / count
+    return least ?? UNKNOWN_DELAY_MS
   }
 
   /** The pieces that somebody holds who is not silent for so long that the origin should be gone to. */

@@ -5,6 +5,7 @@ import {
   leasePieces,
   MAX_LEASES,
   MAX_NOTED_LEASES,
+  maxLiveLeases,
   MIN_PAUSE_MS,
   nearlyDone,
   openPieces,
@@ -124,7 +125,7 @@ export class BlobLeases {
     this.#vote(member, ask.size)
     const pausedUntil = Math.max(this.#pausedUntil, member.pausedUntil)
     if (pausedUntil > now) return { retryMs: pausedUntil - now }
-    const lease = this.#mayLease(member) ? this.#grant(ask, now) : undefined
+    const lease = this.#mayLease(member) && this.#mayMore() ? this.#grant(ask, now) : undefined
     return lease === undefined ? { retryMs: retryMs(this.members, this.#random) } : { lease }
   }
 
@@ -166,18 +167,21 @@ export class BlobLeases {
     this.#revive(lease, now)
   }
 
-  progress(id: string, leaseId: number, index: number, now: number): void {
+  /** @returns whether another lease may be granted now */
+  progress(id: string, leaseId: number, index: number, now: number): boolean {
     const lease = this.#leaseOf(id, leaseId)
     const member = this.#members.get(id)
     const ledger = lease && this.#ledgers.get(lease.size)
-    if (lease === undefined || member === undefined || ledger === undefined) return
-    if (index < lease.first || index > lease.last) return
+    if (lease === undefined || member === undefined || ledger === undefined) return false
+    if (index < lease.first || index > lease.last) return false
     lease.opened = true
     lease.heardAt = now
     lease.progressedAt = now
     member.failures = 0
     this.#revive(lease, now)
-    if (ledger.imported(lease.id, index, id, now) && --lease.remaining === 0) this.#end(lease)
+    if (!ledger.imported(lease.id, index, id, now)) return false
+    if (--lease.remaining === 0) this.#end(lease)
+    return nearlyDone(lease) && this.#mayMore()
   }
 
   /** @returns whether pieces became free */
@@ -233,6 +237,13 @@ export class BlobLeases {
   #mayLease(member: Member): boolean {
     const live = [...member.leases].filter((lease) => !lease.lapsed)
     return live.length < MAX_LEASES && live.every(nearlyDone)
+  }
+
+  /** Whether the origin has room for another importer. */
+  #mayMore(): boolean {
+    let live = 0
+    for (const lease of this.#leases.values()) if (!lease.lapsed && !nearlyDone(lease)) live++
+    return live < maxLiveLeases(this.members)
   }
 
   #grant({ member: id, size: asked, runs }: Ask, now: number): Lease | undefined {

@@ -92,7 +92,7 @@ export class Office {
         blob.alive(id, message.lease, now)
         return
       case 'progress':
-        blob.progress(id, message.lease, message.index, now)
+        if (blob.progress(id, message.lease, message.index, now)) this.#call(digest, 'one')
         return
       case 'end':
         if (blob.end(id, message.lease, message, now)) this.#call(digest, 'some')
@@ -191,11 +191,12 @@ export class Office {
   }
 
   /** Tells those who wait that there may be something for them. */
-  #call(digest: Digest, how: 'some' | 'all'): void {
+  #call(digest: Digest, how: 'one' | 'some' | 'all'): void {
     const desk = this.#desks.get(digest.toString())
     const blob = this.#table.get(digest)
     if (desk === undefined || blob === undefined) return
-    const called = how === 'all' ? [...desk.waiting] : sample([...desk.waiting], MAX_CALLED, this.#options.random)
+    const called =
+      how === 'all' ? [...desk.waiting] : sample([...desk.waiting], how === 'one' ? 1 : MAX_CALLED, this.#options.random)
     for (const id of called) {
       desk.waiting.delete(id)
       const visitor = desk.attendants.get(id)?.visitor

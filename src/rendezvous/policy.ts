@@ -30,6 +30,8 @@ export const MAX_LEASES = 2
 export const MAX_NOTED_LEASES = 6
 export const MIN_PAUSE_MS = 250
 const MAX_PAUSE_MS = 8_000
+const FEWEST_LIVE = 4
+const MOST_LIVE = 16
 
 /** However much life it shows, a lease that brings in no piece for so long is granted to another. */
 export function patienceMs(pieceBytes: number): number {
@@ -38,7 +40,15 @@ export function patienceMs(pieceBytes: number): number {
 
 /** So long after its import a piece that somebody still does not see is taken for lost. In a large swarm news takes longer. */
 export function orphanedMs(members: number): number {
-  return 1_000 * (1 + Math.max(0, Math.log2(members / 16)))
+  return 4_000 * (1 + Math.max(0, Math.log2(members / 16)))
+}
+
+/**
+ * Leases that may be live at a time, but for those that are nearly done. All of them share the origin's link: were there one for
+ * each member of a crowd, every piece would come late, and all of them at once.
+ */
+export function maxLiveLeases(members: number): number {
+  return Math.min(MOST_LIVE, Math.max(FEWEST_LIVE, Math.ceil(members / 2)))
 }
 
 /** Whether an importer may have its next lease. */
@@ -56,7 +66,10 @@ export function retryMs(members: number, random: () => number): number {
   return Math.round(Math.min(5_000, Math.max(1_000, members * 5)) * (0.75 + random() / 2))
 }
 
-/** How long an answer is waited for. A crowd has to be connected first: 2.5 ms for each who comes at once. */
+/**
+ * How long an answer is waited for: on busy links it stands behind pieces, and on a busy machine behind other work, and whoever
+ * acts alone too soon imports what others do. A crowd has to be connected first: 2.5 ms for each who comes at once.
+ */
 export function answerMs(connected: boolean, zone: number): number {
-  return connected ? 250 : 250 + 2.5 * zone
+  return connected ? 1_000 : 1_000 + 2.5 * zone
 }

@@ -11,8 +11,8 @@ const MAX_BYTES = 24 * MiB
 
 /**
  * What this node has asked for of everybody, over all its downloads. A crowd that asks for more than a few pieces each gets every
- * one of them late, and can pass it on only late: so the bound is one for all sources together (two bandwidth-delay
- * products of this node's own downlink and a few pieces), and what is being imported counts. Times are monotonic milliseconds.
+ * one of them late, and can pass it on only late: so the bound is one for all peers together (two bandwidth-delay
+ * products of this node's own downlink and a few pieces). Times are monotonic milliseconds.
  */
 export class Downlink {
   readonly #throughput = new Throughput()

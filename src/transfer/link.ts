@@ -54,6 +54,7 @@ export class Link {
   outstandingBytes = 0
   receivedBytes = 0
   usedAt: number
+  #wantedAt: number | undefined
   #failures = 0
   #retryAt = 0
   /** It has answered since the last failure that was its own fault: losing it may be an accident. */
@@ -72,6 +73,7 @@ export class Link {
     const onWasted = (bytes: number) => parts.metrics.wasted(bytes)
     const hear = (message: Parameters<Interest['hear']>[0]) => {
       this.load = message.load
+      if (message.type === 'state') this.#heardState()
       this.#answered()
       this.#interests.get(message.digest.toString())?.hear(message)
     }
@@ -209,8 +211,17 @@ export class Link {
     }
   }
 
+  /** The first answer to a `want` comes before pieces queue on the way: it tells the delay of the path. */
+  #heardState(): void {
+    if (this.#wantedAt === undefined) return
+    const now = this.#parts.now()
+    this.pace.delayed(now - this.#wantedAt, now)
+    this.#wantedAt = undefined
+  }
+
   #sendWant(interest: Interest): void {
     if (interest.state !== 'connecting' || this.#interests.get(interest.digest.toString()) !== interest) return
+    this.#wantedAt ??= this.#parts.now()
     this.#send({ type: 'want', digest: interest.digest })
     interest.become('asked')
   }

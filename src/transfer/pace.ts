@@ -48,6 +48,11 @@ export class Pace {
     this.#deviationMs += (Math.abs(error) - this.#deviationMs) / 4
   }
 
+  /** The peer took so long to answer something that costs it nothing. */
+  delayed(ms: number, now: number): void {
+    this.#delay.add(ms, now)
+  }
+
   /** A request is over, and this many bytes came for it. */
   ended(bytes: number, now: number): void {
     this.#throughput.end()

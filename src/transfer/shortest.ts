@@ -1,5 +1,5 @@
 /** How long a sample counts, at least; at most twice that. */
-const WINDOW_MS = 5_000
+const WINDOW_MS = 60_000
 
 /** The least of the samples of the last seconds: a delay without the queues on its way. */
 export class Shortest {
