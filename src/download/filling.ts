@@ -53,7 +53,7 @@ export class Filling {
       swarm.remove(peerId)
     }
     introduction.audited = incoming.doubts.urgent
-    this.#peers = new PeerSource(incoming, swarm, { limit, random, log, metrics, onFailure, onLiar })
+    this.#peers = new PeerSource(incoming, swarm, { selfId: parts.peerId, limit, random, log, metrics, onFailure, onLiar })
     this.#importer = new Importer(incoming, { origin, introduction, claimedSize, log, metrics, onFailure, onBody })
   }
 

@@ -7,6 +7,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { pickPieces } from '../transfer/pick.ts'
 import type { Swarm } from '../transfer/transfer.ts'
+import { seedOf } from '../transfer/turns.ts'
 import { AskBudget } from './ask-budget.ts'
 import { same, type Word } from './claim-book.ts'
 import type { Attempt, Incoming } from './incoming.ts'
@@ -23,6 +24,7 @@ const MAX_REMEMBERED = 32
 const HOPELESS_MS = 10_000
 
 export interface PeerSourceOptions {
+  readonly selfId: string
   /** What the node may receive of everybody. */
   readonly limit: RateLimit | undefined
   readonly random: () => number
@@ -41,6 +43,7 @@ export class PeerSource {
   readonly #options: PeerSourceOptions
   readonly #words: PieceWords
   readonly #usable: Usable
+  readonly #self: number
   readonly #budget: AskBudget
   readonly #wrong = new Map<string, number>()
   /** Pieces that are not asked of peers because of this author's word. */
@@ -54,6 +57,7 @@ export class PeerSource {
     this.#options = options
     this.#words = new PieceWords(incoming, swarm)
     this.#usable = new Usable(incoming, swarm)
+    this.#self = seedOf(options.selfId)
     this.#budget = new AskBudget(options.limit, () => incoming.bell.ring())
   }
 
@@ -177,9 +181,19 @@ export class PeerSource {
     const mayAsk = this.#budget.room(Math.min(roomBytes, missing.length * pieceBytes), pieceBytes)
     if (mayAsk < pieceBytes) return
     const want = { missing, urgent: demand.urgent(taken, URGENT_PIECES), pieceBytes, roomBytes: mayAsk }
-    const picks = pickPieces(want, this.#usable.sources(now), this.#options.random)
+    const sources = this.#usable.sources(now)
+    const turns = { self: this.#self, rivals: this.#usable.rivals() }
+    let picks = pickPieces({ ...want, turns }, sources, this.#options.random)
+    // who has nothing on its way asks for one out of turn: those before it may want none
+    if (picks.length === 0 && !this.#busy) picks = pickPieces({ ...want, roomBytes: pieceBytes }, sources, this.#options.random)
     for (const { peerId, index } of picks) void this.#fetch(peerId, index)
     if (picks.length === 0 && attempts.size === 0) this.#rehabilitate(missing)
+  }
+
+  /** Some piece is on its way from a peer. */
+  get #busy(): boolean {
+    for (const attempts of this.#incoming.attempts.values()) if (attempts.some(({ from }) => from !== 'origin')) return true
+    return false
   }
 
   #giveUpHopeless(now: number): void {

@@ -1,5 +1,6 @@
 import { Bitfield } from '../../protocols/bitfield.ts'
 import type { Source } from '../transfer/pick.ts'
+import { type Rival, seedOf } from '../transfer/turns.ts'
 import type { Neighbour, Swarm } from '../transfer/transfer.ts'
 import type { Incoming } from './incoming.ts'
 
@@ -16,6 +17,7 @@ export class Usable {
   readonly #without = new Map<string, Set<number>>()
   /** Peers whose word contradicts a better one's: not asked until that one turns out a liar. */
   readonly parked = new Set<string>()
+  readonly #seeds = new Map<string, number>()
 
   constructor(incoming: Incoming, swarm: Swarm) {
     this.#incoming = incoming
@@ -81,6 +83,18 @@ export class Usable {
         outstandingBytes: n.outstandingBytes,
         load: n.load,
       }))
+  }
+
+  /** Who else may want what this node lacks. */
+  rivals(): Rival[] {
+    const rivals: Rival[] = []
+    for (const { peer, state, have } of this.#swarm.neighbours()) {
+      if (state !== 'asked' && state !== 'none' && state !== 'partial') continue
+      let seed = this.#seeds.get(peer.id)
+      if (seed === undefined) this.#seeds.set(peer.id, (seed = seedOf(peer.id)))
+      rivals.push({ seed, have })
+    }
+    return rivals
   }
 
   /** What the nearest neighbour takes to answer when it is idle: where all are busy, most samples are of their queues. */

@@ -45,7 +45,7 @@ export const DEFAULT_LIMITS: TransferLimits = Object.freeze({
   minOutstandingBytes: 1 * MiB,
   maxOutstandingBytes: 8 * MiB,
   startOutstandingBytes: 2 * MiB,
-  minPatienceMs: 250,
+  minPatienceMs: 1_000,
   maxPatienceMs: 10_000,
   startPatienceMs: 1_000,
   idleMs: 60_000,

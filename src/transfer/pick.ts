@@ -1,4 +1,5 @@
 import type { Bitfield } from '../../protocols/bitfield.ts'
+import { isTurn, type Rival } from './turns.ts'
 
 /** A neighbour as the picker sees it. */
 export interface Source {
@@ -22,6 +23,8 @@ export interface Want {
   readonly pieceBytes: number
   /** Bytes that may still be asked for in total now: a few pieces, so that each arrives soon and can be passed on soon. */
   readonly roomBytes: number
+  /** Pieces are asked for in turn with these; `undefined`: at once. */
+  readonly turns?: { readonly self: number; readonly rivals: readonly Rival[] } | undefined
 }
 
 export interface Pick {
@@ -61,6 +64,7 @@ export function pickPieces(want: Want, sources: readonly Source[], random: () =>
   }
   for (const index of want.urgent) {
     if (room <= 0) return picks
+    if (!mayAsk(want, sources, index)) continue
     const best = leastLoaded(open, (o) => offers(o.source, index), random)
     if (best !== undefined) take(best, index)
   }
@@ -69,6 +73,7 @@ export function pickPieces(want: Want, sources: readonly Source[], random: () =>
     want.missing.filter((index) => !urgent.has(index)),
     sources,
     random,
+    want,
   )
   const useless = new Set<Open>()
   while (room > 0) {
@@ -87,9 +92,10 @@ class Candidates {
   readonly #rarity: number[] = []
   readonly #random: () => number
 
-  constructor(missing: readonly number[], sources: readonly Source[], random: () => number) {
+  constructor(missing: readonly number[], sources: readonly Source[], random: () => number, want: Want) {
     this.#random = random
-    this.#indices = missing.length <= SAMPLE ? [...missing] : sampleOf(missing, SAMPLE, random)
+    const sample = missing.length <= SAMPLE ? missing : sampleOf(missing, SAMPLE, random)
+    this.#indices = sample.filter((index) => mayAsk(want, sources, index))
     // where everybody holds everything nothing is rare, and order is as good as chance
     const partial = sources.some((s) => !s.have.complete || s.without !== undefined)
     if (partial) for (const index of this.#indices) this.#rarity.push(holders(sources, index))
@@ -110,6 +116,10 @@ class Candidates {
     this.#rarity.splice(best, 1)
     return this.#indices.splice(best, 1)[0]
   }
+}
+
+function mayAsk({ turns }: Want, sources: readonly Source[], index: number): boolean {
+  return turns === undefined || isTurn(index, turns.self, turns.rivals, holders(sources, index))
 }
 
 function holders(sources: readonly Source[], index: number): number {
