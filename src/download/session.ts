@@ -15,7 +15,7 @@ import { Search } from './search.ts'
 import { findSize } from './size-finder.ts'
 
 /** How often time-outs are looked at. */
-const TICK_MS = 50
+const TICK_MS = 200
 /** What nobody wants any more is let go after this, so that a client that reads in chunks does not restart it each time. */
 const LINGER_MS = 1_000
 

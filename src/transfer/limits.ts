@@ -59,7 +59,7 @@ export const DEFAULT_LIMITS: TransferLimits = Object.freeze({
   stallMs: 30_000,
   wantsPerPeer: 1_024,
   haveMs: 15,
-  maxHaveMs: 200,
+  maxHaveMs: 400,
   recheckBurst: 8,
   recheckEveryMs: 1_000,
 })

@@ -9,7 +9,7 @@ import type { TransferLimits } from './limits.ts'
 import type { Loan, Shelf } from './shelf.ts'
 import { Subscriber } from './subscriber.ts'
 
-const MS_PER_SUBSCRIBER = 10
+const MS_PER_SUBSCRIBER = 25
 
 export interface SubscriptionParts {
   readonly limits: TransferLimits
