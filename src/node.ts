@@ -156,7 +156,6 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
   const tags = new ZoneTags({
     self: host.peerId,
     members,
-    isConnected: (peerId) => host.isConnected(peerId),
     vouching,
     origin,
     records: store.tags,

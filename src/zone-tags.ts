@@ -30,7 +30,6 @@ export interface ZoneTagsOptions extends Omit<TagDeskOptions, 'resolvesFor'> {
   readonly self: string
   /** This node's zone, without itself. */
   readonly members: () => readonly PeerRef[]
-  readonly isConnected: (peerId: string) => boolean
   readonly vouching: Pick<Vouching, 'askOne'>
   /** `registry`: this node asks for itself. */
   readonly ask: 'zone' | 'registry'
@@ -99,8 +98,8 @@ export class ZoneTags {
 
   /** `undefined` from a member that does not answer. @throws the signal's reason */
   async #askOne(question: TagQuestion, peer: PeerRef, zone: number, signal: AbortSignal): Promise<TagWord | undefined> {
-    const { vouching, isConnected, clock, log } = this.#options
-    const signMs = SIGN_MS + answerMs(isConnected(peer.id), zone)
+    const { vouching, clock, log } = this.#options
+    const signMs = SIGN_MS + answerMs(zone)
     try {
       return await vouching.askOne(question, peer, { signMs, answerMs: ANSWER_MS, signal })
     } catch (error) {

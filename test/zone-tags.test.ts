@@ -96,7 +96,6 @@ async function zoneOf(
     const tags = new ZoneTags({
       self: host.peerId,
       members: () => member.view,
-      isConnected: (peerId) => host.isConnected(peerId),
       vouching,
       origin: { resolveTag: ({ authorization }) => registry.resolveTag(host.peerId, authorization) },
       records: {

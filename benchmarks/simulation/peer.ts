@@ -92,7 +92,6 @@ export class Peer {
       random,
       self: this.ref,
       members: () => this.view,
-      isConnected: (id) => this.connected.has(this.#indexOf(id)),
       isReachable: (id) => id === this.id || this.#lines.get(this.#indexOf(id))?.failing !== true,
       lineTo: (id) => this.#lineTo(id),
       onClose: () => {},

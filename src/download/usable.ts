@@ -1,7 +1,7 @@
 import { Bitfield } from '../../protocols/bitfield.ts'
 import type { Source } from '../transfer/pick.ts'
-import { type Rival, seedOf } from '../transfer/turns.ts'
 import type { Neighbour, Swarm } from '../transfer/transfer.ts'
+import { type Rival, seedOf } from '../transfer/turns.ts'
 import type { Incoming } from './incoming.ts'
 
 /** Peers that hold a piece but have sent nothing for so long do not keep it from being imported. */
@@ -91,7 +91,8 @@ export class Usable {
     for (const { peer, state, have } of this.#swarm.neighbours()) {
       if (state !== 'asked' && state !== 'none' && state !== 'partial') continue
       let seed = this.#seeds.get(peer.id)
-      if (seed === undefined) this.#seeds.set(peer.id, (seed = seedOf(peer.id)))
+      seed ??= seedOf(peer.id)
+      this.#seeds.set(peer.id, seed)
       rivals.push({ seed, have })
     }
     return rivals

@@ -17,7 +17,6 @@ export interface MemberOptions {
   readonly random: () => number
   readonly self: PeerRef
   readonly members: () => readonly PeerRef[]
-  readonly isConnected: (peerId: string) => boolean
   /** Whether there is a way to it that did not fail a short while ago. */
   readonly isReachable: (peerId: string) => boolean
   /** The way to a peer that is known or whose addresses came along. */
@@ -64,7 +63,7 @@ export class BlobMember implements Membership {
     this.#size = size
     this.#knowsSize = size !== undefined
     this.#options = options
-    const { clock, self, members, isConnected, isReachable, lineTo } = options
+    const { clock, self, members, isReachable, lineTo } = options
     this.#seats = new Seats({
       digest,
       clock,
@@ -72,12 +71,12 @@ export class BlobMember implements Membership {
       isReachable,
       lineTo,
       registration: (insist) => ({ type: 'register', digest, size: this.#size ?? 0, insist, addresses: self.addresses }),
-      answerMs: (peerId) => answerMs(peerId === self.id || isConnected(peerId), members().length),
+      answerMs: () => answerMs(members().length),
       hear: (seat, message) => this.#hear(seat, message),
       onLost: (seat) => this.#lost(seat),
       onChange: () => this.#changed(),
     })
-    this.#cancels.add(clock.after(answerMs(false, members().length), () => this.#introduced.resolve()))
+    this.#cancels.add(clock.after(answerMs(members().length), () => this.#introduced.resolve()))
   }
 
   get introduced(): Promise<void> {
@@ -141,7 +140,7 @@ export class BlobMember implements Membership {
   /** Asks whoever is the rendezvous, then whoever is after it; and nobody when none of them answers in time. */
   async #askAround(orphans: readonly number[], size: number | undefined, signal: AbortSignal): Promise<Grant | undefined> {
     const { clock, members } = this.#options
-    const deadline = clock.now() + 2 * answerMs(!this.#seats.all().some((seat) => !seat.answered), members().length)
+    const deadline = clock.now() + 2 * answerMs(members().length)
     const cancel = clock.after(deadline - clock.now(), () => this.#wake())
     try {
       this.#seats.fill()
@@ -181,7 +180,7 @@ export class BlobMember implements Membership {
     this.#question = { request, seat, answer: resolve }
     const onAbort = () => reject(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
-    const cancel = clock.after(answerMs(true, 0), () => this.#seats.fellSilent(seat))
+    const cancel = clock.after(answerMs(this.#options.members().length), () => this.#seats.fellSilent(seat))
     seat.line.say({ type: 'ask', digest: this.digest, request, size: size ?? 0, ranges })
     try {
       return await promise

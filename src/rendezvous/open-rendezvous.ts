@@ -66,7 +66,6 @@ class ZoneRendezvous implements Rendezvous {
       random: this.#random,
       self: { id: host.peerId, addresses: addresses.slice(0, MAX_PEER_ADDRESSES) },
       members: () => this.#order.members(),
-      isConnected: (peerId) => host.isConnected(peerId),
       isReachable: (peerId) => this.#isReachable(peerId),
       lineTo: (peerId, told) => this.#lineTo(peerId, told),
       onClose: (closed) => this.#joined.delete(closed),

@@ -4,7 +4,7 @@ import { Throughput } from './throughput.ts'
 const MiB = 1024 * 1024
 
 /** Pieces outstanding on however slow a link: the next is asked for before the last has come, of whoever is free. */
-const FEW_PIECES = 4
+const FEW_PIECES = 6
 /** Few large pieces are still much memory. */
 const FEW_BYTES = 8 * MiB
 const MAX_BYTES = 24 * MiB

@@ -21,6 +21,8 @@ export interface TransferLimits {
   readonly silenceMs: number
   /** Requests of one peer that wait here; more are answered `busy`. */
   readonly queuedRequests: number
+  /** Bytes that all peers together may have asked for and not been sent; then who has something waiting is answered `busy`. */
+  readonly queuedBytes: number
   /** Parts of pieces being read or written at a time, over all peers, each of at most `partBytes`. */
   readonly slots: number
   readonly partBytes: number
@@ -52,6 +54,7 @@ export const DEFAULT_LIMITS: TransferLimits = Object.freeze({
   openMs: 10_000,
   silenceMs: 30_000,
   queuedRequests: 64,
+  queuedBytes: 32 * MiB,
   slots: 16,
   partBytes: 1 * MiB,
   staleMs: 500,

@@ -41,14 +41,26 @@ export class PieceServer {
 
   /** How busy we are: 0 idle … 255. */
   get load(): number {
+    return loadOf(this.#queuedBytes)
+  }
+
+  /** What all peers together have asked for and not been sent. */
+  get #queuedBytes(): number {
     let queued = 0
     for (const upload of this.#uploads) queued += upload.queuedBytes
-    return loadOf(queued)
+    return queued
   }
 
   /** Serves one data stream until the peer ends it. */
   async serve(channel: Channel): Promise<void> {
-    const upload = new Upload(channel, { ...this.#parts, slots: this.#slots, frames: this.#frames, load: () => this.load })
+    const upload = new Upload(channel, {
+      ...this.#parts,
+      slots: this.#slots,
+      frames: this.#frames,
+      load: () => this.load,
+      // whoever waits long here had better ask somebody else: others come to hold what was rare
+      crowded: () => this.#queuedBytes > this.#parts.limits.queuedBytes,
+    })
     this.#uploads.add(upload)
     const decode = createPieceRequestDecoder((request) => upload.accept(request))
     try {

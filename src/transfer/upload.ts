@@ -21,6 +21,8 @@ export interface UploadParts extends ServerParts {
   readonly slots: Slots
   readonly frames: FramePool
   readonly load: () => number
+  /** All peers together have asked for more than is good for them. */
+  readonly crowded: () => boolean
 }
 
 /**
@@ -64,12 +66,17 @@ export class Upload {
     if (this.#answers.get(id) !== undefined) throw new ShoalError('MESSAGE_MALFORMED', `request ${id} is open already`)
     this.#sent.arrived(id)
     if (!this.#parts.admits(this.#channel.peerId)) this.#answers.say(id, 'refused')
-    else if (this.#answers.open >= this.#parts.limits.queuedRequests) this.#answers.say(id, 'busy')
+    else if (this.#full) this.#answers.say(id, 'busy')
     else {
       this.#queue.push(this.#answers.add(request))
       if (this.#running) this.#readAhead()
       else void this.#run()
     }
+  }
+
+  get #full(): boolean {
+    const { limits, crowded } = this.#parts
+    return this.#answers.open >= limits.queuedRequests || (this.#answers.open > 0 && crowded())
   }
 
   /** Holds back a peer that asks and asks and does not read the answers. */
