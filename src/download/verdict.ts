@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Claim } from '../../protocols/claim/codec.ts'
 import { contradicts } from '../../protocols/claim/contradiction.ts'
+import { SYSTEM_CLOCK } from '../clock.ts'
 import { codeOf, ShoalError } from '../errors.ts'
 import type { BlobMeta } from '../store/store.ts'
 import type { Incoming } from './incoming.ts'
@@ -70,9 +70,21 @@ async function findStep(checking: Checking): Promise<Step | undefined> {
   await gatherWords()
   const step = decide()
   if (step?.audit !== true || doubts.audits === 0) return step
-  await delay(OTHERS_MS, undefined, { signal })
+  await pause(OTHERS_MS, signal)
   await gatherWords()
   return decide()
+}
+
+/** @throws the signal's reason */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const cancel = SYSTEM_CLOCK.after(ms, resolve)
+  const onAbort = () => resolve()
+  signal.addEventListener('abort', onAbort, { once: true })
+  await promise
+  cancel()
+  signal.removeEventListener('abort', onAbort)
+  signal.throwIfAborted()
 }
 
 /** With the truth known, authors who said something else are proven liars. */
