@@ -125,7 +125,7 @@ export class BlobLeases {
     this.#vote(member, ask.size)
     const pausedUntil = Math.max(this.#pausedUntil, member.pausedUntil)
     if (pausedUntil > now) return { retryMs: pausedUntil - now }
-    const lease = this.#mayLease(member) && this.#mayMore() ? this.#grant(ask, now) : undefined
+    const lease = this.#mayLease(member) ? this.#grant(ask, now) : undefined
     return lease === undefined ? { retryMs: retryMs(this.members, this.#random) } : { lease }
   }
 
@@ -181,7 +181,7 @@ export class BlobLeases {
     this.#revive(lease, now)
     if (!ledger.imported(lease.id, index, id, now)) return false
     if (--lease.remaining === 0) this.#end(lease)
-    return nearlyDone(lease) && this.#mayMore()
+    return nearlyDone(lease) && this.#mayMore(lease.size)
   }
 
   /** @returns whether pieces became free */
@@ -239,10 +239,10 @@ export class BlobLeases {
     return live.length < MAX_LEASES && live.every(nearlyDone)
   }
 
-  /** Whether the origin has room for another importer. */
-  #mayMore(): boolean {
+  /** Whether the origin has room for another importer of a blob of this size: a lie about it keeps nobody else waiting. */
+  #mayMore(size: number): boolean {
     let live = 0
-    for (const lease of this.#leases.values()) if (!lease.lapsed && !nearlyDone(lease)) live++
+    for (const lease of this.#leases.values()) if (lease.size === size && !lease.lapsed && !nearlyDone(lease)) live++
     return live < maxLiveLeases(this.members)
   }
 
@@ -251,7 +251,7 @@ export class BlobLeases {
     const size = asked > 0 ? asked : this.size
     if (size === 0) return this.#openLease() === undefined ? this.#add(id, member, 0, { first: 0, last: 0 }, now) : undefined
     const ledger = this.#ledgers.open(size, this.#votes, now)
-    if (ledger === undefined || this.#streaming(size)) return undefined
+    if (ledger === undefined || this.#streaming(size) || !this.#mayMore(size)) return undefined
     const { pieces } = ledger.geometry
     const wanted = asked > 0 ? runs : [{ first: 0, last: pieces - 1 }]
     const patience = asked > 0 ? orphanedMs(this.members) : Number.POSITIVE_INFINITY

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { digestOf } from '../../protocols/digest.ts'
 import { createFrameDecoder, encodeFrame } from '../../protocols/frame.ts'
+import { geometryOf } from '../../protocols/pieces.ts'
 import {
   type CounterMessage,
   decodeRendezvousMessage,
@@ -17,9 +18,10 @@ import type { Membership } from '../../src/rendezvous/rendezvous.ts'
 import { ask, NEVER, range, settle, withZone, type Zone, type ZoneNode } from './rig.ts'
 
 const MiB = 1024 * 1024
-const SIZE = 16 * MiB
+/** The smallest blob whose leases are of four pieces. */
+const SIZE = 256 * MiB
 const digest = digestOf(Buffer.from('a layer'))
-const ALL = range(0, 63)
+const ALL = range(0, geometryOf(SIZE).pieces - 1)
 const frame = (message: RendezvousMessage) => encodeFrame(encodeRendezvousMessage(message))
 const register: MemberMessage = { type: 'register', digest, size: SIZE, insist: true, addresses: [] }
 

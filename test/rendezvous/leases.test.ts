@@ -2,15 +2,29 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { digestOf } from '../../protocols/digest.ts'
+import { geometryOf } from '../../protocols/pieces.ts'
 import { BlobLeases, type Decision } from '../../src/rendezvous/blob-leases.ts'
 import type { Lease } from '../../src/rendezvous/lease.ts'
 import { LeaseTable } from '../../src/rendezvous/lease-table.ts'
+import {
+  leasePieces,
+  maxLiveLeases,
+  nearlyDone,
+  orphanedMs,
+  patienceMs,
+  pauseMs,
+  SILENCE_MS,
+} from '../../src/rendezvous/policy.ts'
 import type { Run } from '../../src/rendezvous/ranges.ts'
 import { seeded } from '../discovery/virtual-clock.ts'
 
 const MiB = 1024 * 1024
-const SIZE = 8 * MiB
-const PIECES = 32
+/** The smallest blob whose leases are of four pieces. */
+const SIZE = 256 * MiB
+const GEOMETRY = geometryOf(SIZE)
+const PIECES = GEOMETRY.pieces
+/** The pieces of it that schedules made by chance are about. */
+const PLAYED = 32
 const ALL: readonly Run[] = [{ first: 0, last: PIECES - 1 }]
 
 function blob(): BlobLeases {
@@ -55,47 +69,48 @@ test('an importer gets its next lease when the last piece of the first is on its
   waits(ask(table, 'a', 14, [{ first: 8, last: PIECES - 1 }]))
 })
 
-test('an origin that says nothing for two seconds loses the lease to another', () => {
+test('an importer whose origin says nothing for two seconds loses the lease to another', () => {
+  assert.equal(SILENCE_MS, 2_000)
   const table = blob()
   granted(ask(table, 'a', 0))
-  waits(ask(table, 'b', 1_000, [{ first: 0, last: 3 }]))
-  assert.equal(table.expire(1_999), false)
-  assert.equal(table.expire(2_000), true)
-  const again = granted(ask(table, 'b', 2_001))
+  waits(ask(table, 'b', SILENCE_MS / 2, [{ first: 0, last: 3 }]))
+  assert.equal(table.expire(SILENCE_MS - 1), false)
+  assert.equal(table.expire(SILENCE_MS), true)
+  const again = granted(ask(table, 'b', SILENCE_MS + 1))
   assert.equal(again.first, 0)
 })
 
 test('a slow importer keeps its lease for as long as bytes come, but not for ever', () => {
   const table = blob()
   const lease = granted(ask(table, 'a', 0))
-  let now = 0
-  for (; now < 11_000; now += 500) {
+  const end = patienceMs(GEOMETRY.pieceBytes)
+  for (let now = 0; now < end - 1; now += SILENCE_MS / 4) {
     table.alive('a', lease.id, now)
     assert.equal(table.expire(now + 1), false)
   }
-  table.alive('a', lease.id, 12_500)
-  assert.equal(table.expire(12_501), true)
-  table.alive('a', lease.id, 12_502)
-  assert.equal(granted(ask(table, 'b', 12_503)).first, 0)
+  table.alive('a', lease.id, end)
+  assert.equal(table.expire(end + 1), true)
+  table.alive('a', lease.id, end + 2)
+  assert.equal(granted(ask(table, 'b', end + 3)).first, 0)
 })
 
 test('an importer that comes back to life keeps what nobody else has taken', () => {
   const table = blob()
   const lease = granted(ask(table, 'a', 0))
-  table.expire(2_000)
-  granted(ask(table, 'b', 2_001, [{ first: 0, last: 1 }]))
+  table.expire(SILENCE_MS)
+  granted(ask(table, 'b', SILENCE_MS + 1, [{ first: 0, last: 1 }]))
   table.progress('a', lease.id, 2, 2_100)
   waits(ask(table, 'c', 2_101, [{ first: 0, last: 3 }]))
-  assert.equal(granted(ask(table, 'c', 3_200, [{ first: 0, last: 2 }])).first, 2)
+  assert.equal(granted(ask(table, 'c', 2_100 + orphanedMs(table.members), [{ first: 0, last: 2 }])).first, 2)
 })
 
 test('after a failure the pieces are free at once for others, and the one who failed waits', () => {
   const table = blob()
   const lease = granted(ask(table, 'a', 0))
   table.end('a', lease.id, { done: false, retryAfterMs: 0 }, 10)
-  assert.equal(waits(ask(table, 'a', 11)), 249)
+  assert.equal(waits(ask(table, 'a', 11)), pauseMs(1) - 1)
   assert.equal(granted(ask(table, 'b', 11)).first, 0)
-  granted(ask(table, 'a', 260))
+  granted(ask(table, 'a', 10 + pauseMs(1)))
 })
 
 test('when the origin asks to be left alone everybody leaves it alone, once for each who says so', () => {
@@ -113,8 +128,8 @@ test('what an importer brought is granted again when it is gone, or when others 
   const table = blob()
   const lease = granted(ask(table, 'a', 0))
   for (const index of [0, 1, 2, 3]) table.progress('a', lease.id, index, 100)
-  waits(ask(table, 'b', 1_099, [{ first: 0, last: 3 }]))
-  const again = granted(ask(table, 'b', 1_100, [{ first: 0, last: 0 }]))
+  waits(ask(table, 'b', 99 + orphanedMs(2), [{ first: 0, last: 3 }]))
+  const again = granted(ask(table, 'b', 100 + orphanedMs(2), [{ first: 0, last: 0 }]))
   assert.equal(again.first, 0)
   waits(ask(table, 'c', 200, [{ first: 1, last: 3 }]))
   table.leave('a')
@@ -126,8 +141,8 @@ test('only one opens the origin while nobody knows the size, and another when it
   const open = granted(ask(table, 'a', 0, [], 0))
   assert.equal(open.size, 0)
   waits(ask(table, 'b', 1, [], 0))
-  table.expire(2_000)
-  const second = granted(ask(table, 'b', 2_000, [], 0))
+  table.expire(SILENCE_MS)
+  const second = granted(ask(table, 'b', SILENCE_MS, [], 0))
   assert.equal(table.opened('b', second.id, SIZE, false, 2_100), true)
   assert.equal(table.size, SIZE)
   assert.deepEqual([second.first, second.last, second.size], [0, 3, SIZE])
@@ -173,6 +188,85 @@ test('sizes that fewer members give make room for those that more give', () => {
   granted(ask(table, 'a', 2))
 })
 
+test('a lease is a 256th of its blob, but at least the smallest piece and at most 16 MiB', () => {
+  const bytesOf = (size: number) => leasePieces(geometryOf(size)) * geometryOf(size).pieceBytes
+  const KiB = 1024
+  assert.deepEqual([MiB, 64 * MiB, SIZE, 4096 * MiB, 64 * 1024 * MiB].map(bytesOf), [
+    256 * KiB,
+    256 * KiB,
+    MiB,
+    16 * MiB,
+    16 * MiB,
+  ])
+})
+
+/** A table with so many members who know the size. */
+function crowded(members: number): { table: BlobLeases; names: readonly string[] } {
+  const table = blob()
+  const names = Array.from({ length: members }, (_, i) => `m${i}`)
+  for (const name of names) table.join(name, SIZE)
+  return { table, names }
+}
+
+test('half a crowd imports at a time, four at least and sixteen at most, and whoever is nearly done makes room', () => {
+  for (const members of [1, 5, 8, 20, 31, 200]) {
+    const { table, names } = crowded(members)
+    const most = Math.min(members, Math.max(4, Math.min(16, Math.ceil(members / 2))))
+    const leases = names.slice(0, most).map((name) => granted(ask(table, name, 0)))
+    assert.ok(most === members || most === maxLiveLeases(members))
+    const late = names[most]
+    if (late === undefined) continue
+    waits(ask(table, late, 1))
+    const { id, member } = leases[1] as Lease
+    // what was brought, and whether that made room
+    const room = [4, 5, 6, 7].map((index) => table.progress(member, id, index, 2))
+    assert.deepEqual(room, [false, false, true, true])
+    assert.equal(granted(ask(table, late, 3)).first, 4 * most)
+    waits(ask(table, names[most + 1] ?? member, 4))
+    table.end((leases[2] as Lease).member, (leases[2] as Lease).id, { done: false, retryAfterMs: 0 }, 5)
+    assert.equal(granted(ask(table, names[most + 1] ?? member, 6, [{ first: 8, last: 11 }])).first, 8)
+  }
+})
+
+test('an importer that shows no life makes room for another', () => {
+  const { table, names } = crowded(8)
+  for (const name of names.slice(0, maxLiveLeases(8))) granted(ask(table, name, 0))
+  waits(ask(table, 'm7', SILENCE_MS - 1))
+  table.expire(SILENCE_MS)
+  granted(ask(table, 'm7', SILENCE_MS))
+})
+
+test('leases of a size that is a lie keep nobody from importing', () => {
+  const { table, names } = crowded(8)
+  for (const liar of names.slice(0, maxLiveLeases(8))) granted(ask(table, liar, 0, ALL, 2 * SIZE))
+  waits(ask(table, 'm6', 1, ALL, 2 * SIZE))
+  granted(ask(table, 'm7', 1))
+})
+
+test('whatever importers do, no more leases are granted than may be live', () => {
+  const step = fc.record({ what: fc.constantFrom('ask', 'ask', 'open', 'progress', 'progress', 'end', 'fail'), who: fc.nat(39) })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200, size: 'max' }), (steps) => {
+      const { table, names } = crowded(40)
+      let now = 0
+      for (const { what, who } of steps) {
+        const name = names[who] as string
+        const own = [...table.leases()].find(({ member }) => member === name)
+        now += 10
+        if (what === 'ask') ask(table, name, now)
+        if (own === undefined) continue
+        if (what === 'open') table.opened(name, own.id, SIZE, false, now)
+        if (what === 'progress') table.progress(name, own.id, own.last - own.remaining + 1, now)
+        if (what === 'end' || what === 'fail') table.end(name, own.id, { done: what === 'end', retryAfterMs: 0 }, now)
+        table.expire(now)
+        const live = [...table.leases()].filter((lease) => !lease.lapsed && !nearlyDone(lease))
+        assert.ok(live.length <= maxLiveLeases(40), `${live.length}`)
+      }
+    }),
+    { numRuns: 200 },
+  )
+})
+
 const command = fc.record({
   what: fc.constantFrom(
     'join',
@@ -192,7 +286,7 @@ const command = fc.record({
     'later',
   ),
   who: fc.integer({ min: 0, max: 5 }),
-  number: fc.nat(PIECES - 1),
+  number: fc.nat(PLAYED - 1),
 })
 
 /** Runs a schedule against a table, checking after each step that no piece is in two live leases. */
@@ -208,11 +302,11 @@ function play(table: BlobLeases, commands: readonly { what: string; who: number;
     if (what === 'join') table.join(member, number % 2 === 0 ? SIZE : 0)
     if (what === 'later') now += number * 100
     if (what === 'ask') {
-      const decision = ask(table, member, now, [{ first: number, last: PIECES - 1 }], number % 3 === 0 ? 0 : SIZE)
+      const decision = ask(table, member, now, [{ first: number, last: PLAYED - 1 }], number % 3 === 0 ? 0 : SIZE)
       if ('lease' in decision) leases.set(decision.lease.id, decision.lease)
     }
     if (what === 'hold') {
-      const noted = table.hold(member, SIZE, { first: number, last: Math.min(PIECES - 1, number + 3) }, now)
+      const noted = table.hold(member, SIZE, { first: number, last: Math.min(PLAYED - 1, number + 3) }, now)
       if (noted !== undefined) leases.set(noted.id, noted)
     }
     if (what === 'leave') table.leave(member)
@@ -256,7 +350,7 @@ test('whatever has happened, every piece is granted in the end to somebody who g
     fc.property(fc.array(command, { maxLength: 80, size: 'max' }), (commands) => {
       const table = blob()
       let now = play(table, commands)
-      const missing = new Set(Array.from({ length: PIECES }, (_, i) => i))
+      const missing = new Set(Array.from({ length: PLAYED }, (_, i) => i))
       const end = now + 120_000
       while (missing.size > 0) {
         assert.ok(now < end, `${[...missing]} were not granted`)
@@ -284,7 +378,7 @@ test('nothing is left of a blob when all have gone', () => {
       const digest = digestOf(Buffer.from('x'))
       const table = new LeaseTable({
         random: seeded(1),
-        bounds: { blobs: 4, membersPerBlob: 8, pieces: 1_000 },
+        bounds: { blobs: 4, membersPerBlob: 8, pieces: 8 * PIECES },
         onDrop: () => assert.fail('nothing was too much'),
       })
       const one = table.use(digest, 'm0')

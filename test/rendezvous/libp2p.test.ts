@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { digestOf } from '../../protocols/digest.ts'
+import { geometryOf } from '../../protocols/pieces.ts'
 import type { PeerRef } from '../../src/net/host.ts'
 import { openRendezvous } from '../../src/rendezvous/open-rendezvous.ts'
 import { rendezvousOrder } from '../../src/rendezvous/order.ts'
@@ -10,7 +11,9 @@ import { openTestHost } from '../net/test-host.ts'
 import { NEVER, range } from './rig.ts'
 
 const digest = digestOf(Buffer.from('a layer'))
-const SIZE = 16 * 1024 * 1024
+/** The smallest blob whose leases are of four pieces. */
+const SIZE = 256 * 1024 * 1024
+const LAST = geometryOf(SIZE).pieces - 1
 
 test('real hosts meet, share out the pieces of a blob, and go on when the rendezvous has gone', async () => {
   await using stack = new AsyncDisposableStack()
@@ -33,8 +36,8 @@ test('real hosts meet, share out the pieces of a blob, and go on when the rendez
   const met = new Set<string>()
   d?.onMember((peer) => met.add(peer.id))
   await until('it knows the others', () => met.size === 3)
-  const first = await c?.ask(range(0, 63), SIZE, { signal: NEVER })
-  const second = await d?.ask(range(0, 63), SIZE, { signal: NEVER })
+  const first = await c?.ask(range(0, LAST), SIZE, { signal: NEVER })
+  const second = await d?.ask(range(0, LAST), SIZE, { signal: NEVER })
   assert.deepEqual([first?.first, second?.first], [0, 4])
   first?.progress(0, SIZE)
   first?.end({ ok: false })
@@ -43,7 +46,7 @@ test('real hosts meet, share out the pieces of a blob, and go on when the rendez
   second?.end({ ok: true })
   let next: number | undefined
   await until('it is granted more', async () => {
-    next = (await d?.ask(range(8, 63), SIZE, { signal: NEVER }))?.first
+    next = (await d?.ask(range(8, LAST), SIZE, { signal: NEVER }))?.first
     return next !== undefined
   })
   assert.equal(next, 8)
