@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { CID } from 'multiformats/cid'
@@ -101,6 +103,16 @@ test('the table of piece sizes ascends and ends at the largest blob', () => {
   assert.equal(PIECE_SIZES.at(-1)?.upTo, MAX_BLOB_BYTES)
   assert.equal(PIECE_SIZES.at(-1)?.pieceBytes, MAX_PIECE_BYTES)
   assert.equal(PIECE_SIZES[0]?.pieceBytes, MIN_PIECE_BYTES)
+})
+
+test('the table of piece sizes is the one that the documentation shows', () => {
+  const units: Record<string, number> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 }
+  const readme = readFileSync(resolve(import.meta.dirname, '../../protocols/README.md'), 'utf8')
+  const rows = [...readme.matchAll(/^\| (\d+) ([KMGT]iB) +\| (\d+) ([KMGT]iB) +\|$/gm)].map(([, a, x, b, y]) => ({
+    upTo: Number(a) * (units[x as string] as number),
+    pieceBytes: Number(b) * (units[y as string] as number),
+  }))
+  assert.deepEqual(rows, PIECE_SIZES)
 })
 
 test('sizes and indices that no blob has are refused', () => {

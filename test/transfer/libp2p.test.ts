@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
+import { geometryOf, MIN_PIECE_BYTES, PIECE_SIZES } from '../../protocols/pieces.ts'
 import { codeOf } from '../../src/errors.ts'
 import { until } from '../helpers/until.ts'
 import { openTestHost } from '../net/test-host.ts'
@@ -20,6 +20,25 @@ describe('transfer on real hosts', () => {
     assert.equal(sha256(await fetchAll(swarm, bytes.length)), sha256(bytes))
     assert.ok(a.transfer.servedBytes > 0 && b.transfer.servedBytes > 0)
     assert.equal(a.library.buffers + b.library.buffers, 0)
+  })
+
+  it('brings pieces of a mebibyte, several frames each', async () => {
+    await using stack = new AsyncDisposableStack()
+    const [giver, me] = [await open(stack), await open(stack)]
+    const bytes = content((PIECE_SIZES[0]?.upTo ?? 0) + 3)
+    const { pieceBytes, pieces } = geometryOf(bytes.length)
+    const digest = giver.library.put(bytes)
+    await using swarm = await joined(me, digest, [giver])
+    const whole = [0, 1, 100].map(async (index) => {
+      const into = new Uint8Array(pieceBytes)
+      await swarm.request(giver.ref.id, index, into, { signal: NEVER })
+      assert.equal(sha256(into), sha256(bytes.subarray(index * pieceBytes, (index + 1) * pieceBytes)))
+    })
+    await Promise.all(whole)
+    const last = new Uint8Array(3)
+    assert.equal((await swarm.request(giver.ref.id, pieces - 1, last, { signal: NEVER })).length, 3)
+    assert.deepEqual(last, Uint8Array.from(bytes.subarray(-3)))
+    assert.equal(giver.library.buffers, 0)
   })
 
   it('notices a peer that dies midway, and fails what it owed', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { createFrameDecoder, encodeFrame } from '../../protocols/frame.ts'
-import { MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
+import { geometryOf, MIN_PIECE_BYTES, PIECE_SIZES } from '../../protocols/pieces.ts'
 import { decodeSwarmMessage, encodeSwarmMessage, type SwarmMessage } from '../../protocols/swarm/codec.ts'
 import { MAX_SWARM_MESSAGE_BYTES, SWARM_PROTOCOL } from '../../protocols/swarm/limits.ts'
 import type { Host } from '../../src/net/host.ts'
@@ -20,14 +20,18 @@ async function serving(
   assert.equal(node.library.buffers, 0)
 }
 
+/** The largest blob whose pieces are of the smallest size: one more byte, and they are of a mebibyte. */
+const SMALL_PIECES_BYTES = PIECE_SIZES[0]?.upTo ?? 0
+const LARGE_BYTES = SMALL_PIECES_BYTES + 5 * 1024 * 1024
+
 describe('serving pieces', () => {
   it('answers each request once, in frames of any piece size', () =>
     serving(async (node, network) => {
-      const bytes = content(66 * 1024 * 1024 + 5)
+      const bytes = content(LARGE_BYTES + 5)
       const digest = node.library.put(bytes)
       await using host = network.host()
       const asking = await Asking.open(host, node)
-      const last = 66
+      const last = geometryOf(bytes.length).pieces - 1
       await asking.ask(
         { type: 'request', id: 1, digest, index: 3, maxBytes: 1 << 20 },
         { type: 'request', id: 2, digest, index: last, maxBytes: 1 << 20 },
@@ -109,7 +113,7 @@ describe('serving pieces', () => {
 
   it('stops at the next frame when a piece is cancelled, and never begins one that was', () =>
     serving(async (node, network) => {
-      const digest = node.library.put(content(70 * 1024 * 1024))
+      const digest = node.library.put(content(LARGE_BYTES))
       await using host = network.host()
       const asking = await Asking.open(host, node)
       const gate = Promise.withResolvers<void>()
@@ -129,7 +133,7 @@ describe('serving pieces', () => {
   it('says fail, not less, when its disk fails midway; and lacks when it fails at once', () =>
     serving(
       async (node, network) => {
-        const digest = node.library.put(content(70 * 1024 * 1024))
+        const digest = node.library.put(content(LARGE_BYTES))
         await using host = network.host()
         const asking = await Asking.open(host, node)
         const gate = Promise.withResolvers<void>()
@@ -148,7 +152,7 @@ describe('serving pieces', () => {
 
   it('reads nothing more for a peer that went away, and gives everything back', () =>
     serving(async (node, network) => {
-      const digest = node.library.put(content(70 * 1024 * 1024))
+      const digest = node.library.put(content(LARGE_BYTES))
       await using host = network.host()
       const asking = await Asking.open(host, node)
       asking.gate = new Promise(() => {})

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { digestOf } from '../../protocols/digest.ts'
-import { geometryOf, MIN_PIECE_BYTES, pieceLength } from '../../protocols/pieces.ts'
+import { geometryOf, MIN_PIECE_BYTES, PIECE_SIZES, pieceLength } from '../../protocols/pieces.ts'
 import { codeOf } from '../../src/errors.ts'
 import type { Swarm } from '../../src/transfer/transfer.ts'
 import { until } from '../helpers/until.ts'
@@ -9,6 +9,8 @@ import { content, fetchAll, holds, joined, NEVER, neighbour, sha256, withNodes }
 
 const KiB = 1024
 const MiB = 1024 * KiB
+/** A blob of pieces of a mebibyte, and hardly larger than one of the smallest pieces. */
+const LARGE_BYTES = (PIECE_SIZES[0]?.upTo ?? 0) + MiB
 
 /** The same numbers each time (mulberry32). */
 function seeded(seed: number): () => number {
@@ -24,7 +26,7 @@ function seeded(seed: number): () => number {
 describe('a swarm', () => {
   it('brings many pieces from several holders at once', async () => {
     await withNodes(async ([a, b, c, d]) => {
-      const bytes = content(70 * MiB + 17)
+      const bytes = content(LARGE_BYTES + 17)
       const digest = digestOf(bytes)
       for (const holder of [a, b, c]) holder.library.put(bytes)
       await using swarm = await joined(d, digest, [a, b, c])
@@ -150,7 +152,7 @@ describe('a swarm', () => {
 
   it('learns the size of a blob that is too large for one small piece', async () => {
     await withNodes(async ([giver, me]) => {
-      const size = geometryOf(65 * MiB).size
+      const size = geometryOf(LARGE_BYTES).size
       const bytes = content(size)
       const digest = giver.library.put(bytes)
       await using swarm = me.transfer.join(digest)
@@ -163,7 +165,7 @@ describe('a swarm', () => {
 
   it('reports progress as bytes arrive', async () => {
     await withNodes(async ([giver, me]) => {
-      const bytes = content(65 * MiB)
+      const bytes = content(LARGE_BYTES)
       const digest = giver.library.put(bytes)
       await using swarm = await joined(me, digest, [giver])
       const seen: number[] = []
@@ -242,7 +244,7 @@ describe('a swarm', () => {
 
   it('cancels: the request ends with the reason, the peer stops, and the stream goes on', async () => {
     await withNodes(async ([giver, me]) => {
-      const bytes = content(65 * MiB)
+      const bytes = content(LARGE_BYTES)
       const digest = giver.library.put(bytes)
       await using swarm = await joined(me, digest, [giver])
       const gate = Promise.withResolvers<void>()
@@ -269,7 +271,7 @@ describe('a swarm', () => {
 
   it('gets what is not cancelled, whatever is cancelled when', async () => {
     await withNodes(async ([giver, me]) => {
-      const big = content(66 * MiB + 77)
+      const big = content(LARGE_BYTES + 77)
       const small = content(1000)
       const blobs = [big, small].map((bytes) => ({ bytes, digest: giver.library.put(bytes), geometry: geometryOf(bytes.length) }))
       const swarms = await Promise.all(blobs.map(({ digest }) => joined(me, digest, [giver])))
