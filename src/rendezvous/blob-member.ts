@@ -133,6 +133,7 @@ export class BlobMember implements Membership {
     if (!this.#complete) this.#sayToAll({ type: 'unregister', digest: this.digest, complete: false })
     this.#seats.close()
     this.#introduced.resolve()
+    this.#question?.answer('silent')
     this.#wake()
     this.#options.onClose(this)
   }
