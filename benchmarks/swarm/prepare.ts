@@ -20,7 +20,7 @@ export interface Prepared extends AsyncDisposable {
 const MEMORY = '/dev/shm'
 const PREFIX = 'shoal-swarm-'
 /** Enough for V8 to have compiled what a pull runs through. */
-const WARM_BYTES = 32 * 1024 * 1024
+const WARM_BYTES = 12 * 1024 * 1024
 
 /** Makes the content and a registry's directory that holds it. */
 export async function prepare(scenario: Scenario): Promise<Prepared> {

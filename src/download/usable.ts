@@ -5,7 +5,7 @@ import { type Rival, seedOf } from '../transfer/turns.ts'
 import type { Incoming } from './incoming.ts'
 
 /** Peers that hold a piece but have sent nothing for so long do not keep it from being imported. */
-const SILENCE_MS = 2_000
+const SILENCE_MS = 4_000
 /** Taken for a neighbour's delay before it is known. */
 const UNKNOWN_DELAY_MS = 10
 

@@ -22,8 +22,8 @@ export function leasePieces({ size, pieceBytes }: Geometry): number {
   return Math.max(1, Math.floor(bytes / pieceBytes))
 }
 
-/** A lease dies so long after the last sign of life. */
-export const SILENCE_MS = 2_000
+/** A lease dies so long after the last sign of life, which on a busy link comes a second or two late. */
+export const SILENCE_MS = 4_000
 /** Leases that one member may have at a time: the next may begin while the last pieces of one come in, so that the origin's link never idles. */
 export const MAX_LEASES = 2
 /** Leases that one member may have noted: its own, those it was granted elsewhere, and those that have lapsed. */
@@ -51,9 +51,9 @@ export function maxLiveLeases(members: number): number {
   return Math.min(MOST_LIVE, Math.max(FEWEST_LIVE, Math.ceil(members / 2)))
 }
 
-/** Whether an importer may have its next lease. */
+/** Whether an importer may have its next lease before this one ends. One of a single piece is begun or done, never nearly done. */
 export function nearlyDone(lease: { readonly remaining: number; readonly granted: number; readonly opened: boolean }): boolean {
-  return lease.opened && lease.remaining <= Math.max(1, lease.granted >> 2)
+  return lease.opened && lease.granted > 1 && lease.remaining <= Math.max(1, lease.granted >> 2)
 }
 
 /** How long a member is not granted anything after so many failures in a row. */

@@ -5,6 +5,9 @@ const MiB = 1024 * 1024
 
 /** Pieces outstanding on however slow a link: the next is asked for before the last has come, of whoever is free. */
 const FEW_PIECES = 6
+/** Few pieces are still much on a slow link: it is kept busy for so long, and no piece waits much longer. Two at least. */
+const FEW_MS = 400
+const LEAST_PIECES = 2
 /** Few large pieces are still much memory. */
 const FEW_BYTES = 8 * MiB
 const MAX_BYTES = 24 * MiB
@@ -45,12 +48,14 @@ export class Downlink {
    * @param delayMs what the neighbours in use take to answer when they are idle
    */
   roomBytes(pieceBytes: number, delayMs: number): number {
-    return allowedBytes(pieceBytes, this.bytesPerSecond ?? 0, delayMs) - this.#outstandingBytes
+    return allowedBytes(pieceBytes, this.bytesPerSecond, delayMs) - this.#outstandingBytes
   }
 }
 
 /** What may be outstanding in total on a link of this measured rate. */
-export function allowedBytes(pieceBytes: number, bytesPerSecond: number, delayMs: number): number {
-  const few = Math.max(pieceBytes, Math.min(FEW_PIECES * pieceBytes, FEW_BYTES))
+export function allowedBytes(pieceBytes: number, bytesPerSecond: number | undefined, delayMs: number): number {
+  const most = Math.max(pieceBytes, Math.min(FEW_PIECES * pieceBytes, FEW_BYTES))
+  if (bytesPerSecond === undefined) return most
+  const few = Math.min(most, Math.max(LEAST_PIECES * pieceBytes, (bytesPerSecond * FEW_MS) / 1_000))
   return Math.min(few + (2 * bytesPerSecond * (delayMs + SLACK_MS)) / 1_000, Math.max(MAX_BYTES, few))
 }
