@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { type Claim, claimSigningBytes } from '../../protocols/claim/codec.ts'
+import { MAX_CLAIM_HASHES } from '../../protocols/claim/limits.ts'
 import type { Host } from '../net/host.ts'
 
 /** Signs a statement as this node. */
@@ -20,6 +21,20 @@ export async function verifyClaim(host: Pick<Host, 'verify'>, claim: Claim): Pro
 /** Claims that an answer about so many pieces may have: several authors may have a statement about each, and a crowd about all. */
 export function maxClaims(pieces: number): number {
   return 4 * pieces + 256
+}
+
+/** Hashes that they may have together: what is said of other pieces too is bounded by pages, not by claims. */
+export function maxHashes(pieces: number): number {
+  return 4 * pieces + 4 * MAX_CLAIM_HASHES
+}
+
+/** As many of the claims, from the first on, as such an answer may have. */
+export function fitting(claims: readonly Claim[], pieces: number): Claim[] {
+  let left = maxHashes(pieces)
+  return claims.slice(0, maxClaims(pieces)).filter((claim) => {
+    left -= claim.hashes.length
+    return left >= 0
+  })
 }
 
 /** Outcomes remembered: the same statement comes from many neighbours. */

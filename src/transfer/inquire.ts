@@ -5,7 +5,7 @@ import { decodeSwarmMessage, encodeSwarmMessage, type SwarmMessage } from '../..
 import { MAX_SWARM_MESSAGE_BYTES } from '../../protocols/swarm/limits.ts'
 import { ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
-import { maxClaims } from './claims.ts'
+import { maxClaims, maxHashes } from './claims.ts'
 import { Outbox } from './outbox.ts'
 
 export type StateMessage = Extract<SwarmMessage, { type: 'state' }>
@@ -18,6 +18,7 @@ export interface InquirerListener {
 
 interface ClaimsQuestion {
   readonly maxClaims: number
+  hashesLeft: number
   readonly claims: Claim[]
   readonly resolve: (claims: readonly Claim[]) => void
   readonly reject: (error: unknown) => void
@@ -64,7 +65,13 @@ export class Inquirer {
     if (this.#questions.size === 0) this.#heardAt = this.#now()
     const { promise, resolve, reject } = Promise.withResolvers<readonly Claim[]>()
     const key = digest.toString()
-    const question: ClaimsQuestion = { maxClaims: maxClaims(count), claims: [], resolve, reject }
+    const question: ClaimsQuestion = {
+      maxClaims: maxClaims(count),
+      hashesLeft: maxHashes(count),
+      claims: [],
+      resolve,
+      reject,
+    }
     const waiting = this.#questions.get(key)
     if (waiting === undefined) this.#questions.set(key, [question])
     else waiting.push(question)
@@ -109,7 +116,8 @@ export class Inquirer {
     const question = waiting?.[0]
     if (waiting === undefined || question === undefined) throw new ShoalError('MESSAGE_MALFORMED', 'claims that nobody asked for')
     question.claims.push(...claims)
-    if (question.claims.length > question.maxClaims)
+    for (const claim of claims) question.hashesLeft -= claim.hashes.length
+    if (question.claims.length > question.maxClaims || question.hashesLeft < 0)
       throw new ShoalError('MESSAGE_MALFORMED', 'more claims than pieces asked about can have')
     if (more) return
     waiting.shift()

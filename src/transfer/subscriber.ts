@@ -6,7 +6,7 @@ import { MAX_SWARM_MESSAGE_BYTES } from '../../protocols/swarm/limits.ts'
 import { ShoalError } from '../errors.ts'
 import { Allowance } from '../net/allowance.ts'
 import type { Channel } from '../net/channel.ts'
-import { maxClaims } from './claims.ts'
+import { fitting } from './claims.ts'
 import { Outbox } from './outbox.ts'
 import type { StateFrame, SubscriptionParts } from './subscriptions.ts'
 
@@ -150,7 +150,7 @@ export class Subscriber {
   }
 
   async #onGetClaims(digest: Digest, first: number, count: number): Promise<void> {
-    const pages = pageClaims((await this.#claims(digest, first, count)).slice(0, maxClaims(count)))
+    const pages = pageClaims(fitting(await this.#claims(digest, first, count), count))
     if (pages.length === 0) pages.push([])
     for (const [i, claims] of pages.entries()) {
       this.#outbox.push(encodeFrame(encodeSwarmMessage({ type: 'claims', digest, claims, more: i < pages.length - 1 })))

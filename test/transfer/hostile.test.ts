@@ -146,6 +146,21 @@ describe('a peer that says wrong things of what it holds is dropped when it', ()
     })
   })
 
+  it('answers a question for claims with long ones about other pieces', async () => {
+    const network = createMemoryNetwork()
+    await using author = network.host()
+    const size = 64 * 1024 * MIN_PIECE_BYTES
+    const hashes = Array.from({ length: 1_024 }, () => Buffer.alloc(32))
+    const claim = await signClaim(author, { kind: 'import', digest, size, first: 0, hashes })
+    const flood: SwarmMessage = { type: 'claims', digest, claims: [claim], more: true }
+    const swarm = (message: SwarmMessage) =>
+      message.type === 'want' ? [frame(complete(digest))] : Array.from({ length: 5 }, () => frame(flood))
+    await against({ swarm }, async (h) => {
+      await neighbour(h.swarm, h.peerId, (n) => n.state === 'complete')
+      await struck(h, h.swarm.claims(h.peerId, 0, 3, { signal: NEVER }))
+    })
+  })
+
   it('has pieces that the blob does not have', () => {
     const have = new Bitfield(3)
     const partial: SwarmMessage = { type: 'state', digest, holding: 'partial', size: SIZE, have, load: 0 }
