@@ -3,6 +3,7 @@ import type { Aim } from '../lib/aim.ts'
 import { row } from '../lib/aim.ts'
 import type { Benchmark, Context } from '../lib/benchmark.ts'
 import { barChart } from '../lib/chart.ts'
+import type { Report } from '../lib/report.ts'
 import { spreadOf } from '../lib/stats.ts'
 import { resized } from './change.ts'
 import type { Figures } from './figures.ts'
@@ -24,7 +25,8 @@ const LONGEST_MS = 90 * 60_000
 const SCALE = ['layer-4', 'layer-8', 'layer', 'layer-32']
 const GROWTH: Aim = { than: 'less', value: 1.05 }
 
-interface Result {
+/** A scenario, and its rounds. */
+export interface Result {
   readonly scenario: Scenario
   readonly rounds: readonly Figures[]
 }
@@ -42,19 +44,24 @@ export const swarm: Benchmark = {
       const scenario = sized(each, context.quick)
       results.push({ scenario, rounds: await rounds(scenario, loopback, context) })
     }
-    return {
-      name: 'swarm',
-      title: 'A cold crowd pulls the same content at once',
-      columns: ['scenario', 'hosts', 'Mbit/s', 'what', 'unit', 'median (min–max)', 'aim', ''],
-      rows: [...results.flatMap(aimRows), ...growthRows(results)],
-      details: {
-        columns: ['scenario (medians)', 'hosts', 'Mbit/s', ...DETAILS.map(([what]) => what)],
-        rows: results.map(detailRow),
-      },
-      figures: results.map(({ scenario, rounds: all }) => ({ ...scenario, rounds: all.map(withoutTransfers) })),
-      charts: { swarm: completionChart(results), 'swarm-origin': originChart(results) },
-    }
+    return reportOf(results)
   },
+}
+
+/** One report of all. */
+export function reportOf(results: readonly Result[]): Report {
+  return {
+    name: 'swarm',
+    title: 'A cold crowd pulls the same content at once',
+    columns: ['scenario', 'hosts', 'Mbit/s', 'what', 'unit', 'median (min–max)', 'aim', ''],
+    rows: [...results.flatMap(aimRows), ...growthRows(results)],
+    details: {
+      columns: ['scenario (medians)', 'hosts', 'Mbit/s', ...DETAILS.map(([what]) => what)],
+      rows: results.map(detailRow),
+    },
+    figures: results.map(({ scenario, rounds: all }) => ({ ...scenario, rounds: all.map(withoutTransfers) })),
+    charts: { swarm: completionChart(results), 'swarm-origin': originChart(results) },
+  }
 }
 
 /** The scenario as this machine can run it. */
