@@ -1,7 +1,7 @@
 import type { Bitfield } from '../../protocols/bitfield.ts'
 
 /** How many each holder of a piece should be asked by at a time: a piece then spreads as a tree, in so many steps as that has levels. */
-const PER_HOLDER = 3
+export const PER_HOLDER = 3
 
 /** A member of the swarm that lacks some pieces, as this one does. */
 export interface Rival {

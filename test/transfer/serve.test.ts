@@ -8,7 +8,7 @@ import type { Host } from '../../src/net/host.ts'
 import { createMemoryNetwork } from '../../src/net/memory.ts'
 import { settled, until } from '../helpers/until.ts'
 import { Asking } from './asking.ts'
-import { content, NEVER, openTestNode, sha256, type TestNode, type TestNodeOptions } from './rig.ts'
+import { content, joined, NEVER, openTestNode, sha256, type TestNode, type TestNodeOptions } from './rig.ts'
 
 async function serving(
   run: (node: TestNode, network: ReturnType<typeof createMemoryNetwork>) => Promise<void>,
@@ -63,6 +63,33 @@ describe('serving pieces', () => {
         await until('the next is served', () => asking.of(4).length === MIN_PIECE_BYTES)
       },
       { limits: { queuedRequests: 4 } },
+    ))
+
+  it('says busy to who has something waiting while all together have asked for too much, and to nobody after that', () =>
+    serving(
+      async (node, network) => {
+        const digest = node.library.put(content(8 * MIN_PIECE_BYTES))
+        const gate = Promise.withResolvers<void>()
+        node.library.blob(digest).gate = gate.promise
+        await using stack = new AsyncDisposableStack()
+        const open = async () => Asking.open(stack.use(network.host()), node)
+        const [greedy, modest] = [await open(), await open()]
+        const request = (id: number) => ({ type: 'request' as const, id, digest, index: id, maxBytes: MIN_PIECE_BYTES })
+        await greedy.ask(...[0, 1, 2, 3, 4, 5, 6].map(request))
+        await until('what goes beyond is refused', () => greedy.done.length === 2)
+        assert.deepEqual(greedy.done, [5, 6])
+        for (const id of greedy.done) assert.equal(greedy.heads.get(id)?.status, 'busy')
+        await modest.ask(request(0), request(1))
+        await until('one of the other is refused', () => modest.done.length === 1)
+        assert.equal(modest.heads.get(1)?.status, 'busy')
+        gate.resolve()
+        await until('what was taken is served', () => greedy.done.length === 7 && modest.done.length === 2)
+        for (const id of [0, 1, 2, 3, 4]) assert.equal(greedy.of(id).length, MIN_PIECE_BYTES)
+        assert.equal(modest.of(0).length, MIN_PIECE_BYTES)
+        await modest.ask(request(1), request(2))
+        await until('more is served again', () => modest.of(1).length + modest.of(2).length === 2 * MIN_PIECE_BYTES)
+      },
+      { limits: { queuedBytes: 4 * MIN_PIECE_BYTES } },
     ))
 
   it('is fair: who asks for one piece does not wait for all of who asks for sixty-four', () =>
@@ -219,6 +246,36 @@ describe('telling peers what is held', () => {
       await until('the pieces are told', () => heard.length === 2)
       const [, have] = heard
       assert.ok(have?.type === 'have' && have.indices.length === 99)
+    }))
+
+  it('does not tell a peer of pieces that it has said it holds, unless it lacks one of them', () =>
+    serving(async (node, network) => {
+      const bytes = content(6 * MIN_PIECE_BYTES)
+      const digest = node.library.put(bytes, { pieces: [0] })
+      await using holder = await openTestNode(network.host())
+      holder.library.put(bytes, { pieces: [1, 2, 3] })
+      await using other = network.host()
+      await using swarm = await joined(node, digest, [holder])
+      const [told, everything] = [await listen(holder.host, node), await listen(other, node)]
+      for (const { channel, heard } of [told, everything]) {
+        await channel.write([frame({ type: 'want', digest })])
+        await until('the state is told', () => heard.length === 1)
+      }
+      const came = async (...indices: number[]) => {
+        const count = everything.heard.length
+        node.library.addPieces(digest, indices)
+        swarm.have(indices)
+        await until('whoever lacks them is told', () => everything.heard.length > count)
+      }
+      await came(1)
+      await came(2, 4)
+      await came(3)
+      await came(5)
+      await until('the holder is told of what it lacks', () => told.heard.length === 3)
+      const indices = (heard: readonly SwarmMessage[]) =>
+        heard.slice(1).map((message) => message.type === 'have' && message.indices)
+      assert.deepEqual(indices(told.heard), [[2, 4], [5]])
+      assert.deepEqual(indices(everything.heard), [[1], [2, 4], [3], [5]])
     }))
 
   it('tells nothing after unwant', () =>
