@@ -30,7 +30,7 @@ export const MAX_LEASES = 2
 export const MAX_NOTED_LEASES = 6
 export const MIN_PAUSE_MS = 250
 const MAX_PAUSE_MS = 8_000
-const FEWEST_LIVE = 4
+const FEWEST_LIVE = 8
 const MOST_LIVE = 16
 
 /** However much life it shows, a lease that brings in no piece for so long is granted to another. */

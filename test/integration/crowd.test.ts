@@ -9,9 +9,11 @@ import { tmp } from '../helpers/tmp.ts'
 
 const MiB = 1024 * 1024
 const HOSTS = 8
+/** One would be enough; on a machine where eight daemons share two cores some answers come too late to prevent a few more pieces. */
+const MAX_COPIES = 2
 const skip = dockerRegistryMissing()
 
-test('a cold crowd that pulls at the same moment completes, and costs the registry less than a copy for each', {
+test('a cold crowd that pulls at the same moment completes, and costs the registry about one copy', {
   skip,
 }, async (t) => {
   const dir = await tmp(t)
@@ -28,7 +30,7 @@ test('a cold crowd that pulls at the same moment completes, and costs the regist
     .filter(({ method, path }) => method === 'GET' && path.includes('/blobs/'))
     .reduce((sum, request) => sum + request.bytes, 0)
   const once = [image.config, ...image.layers].reduce((sum, blob) => sum + blob.size, 0)
-  assert.ok(bytes < HOSTS * once, `the registry sent ${(bytes / once).toFixed(2)} copies`)
+  assert.ok(bytes < MAX_COPIES * once, `the registry sent ${(bytes / once).toFixed(2)} copies`)
   for (const node of mesh) {
     assert.equal(await node.metric('shoal_pieces_failed_total{where="peer"}'), 0)
     assert.equal(await node.metric('shoal_downloads_total{outcome="failed"}'), 0)

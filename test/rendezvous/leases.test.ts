@@ -208,10 +208,10 @@ function crowded(members: number): { table: BlobLeases; names: readonly string[]
   return { table, names }
 }
 
-test('half a crowd imports at a time, four at least and sixteen at most, and whoever is nearly done makes room', () => {
-  for (const members of [1, 5, 8, 20, 31, 200]) {
+test('half a crowd imports at a time, eight at least and sixteen at most, and whoever is nearly done makes room', () => {
+  for (const members of [1, 5, 10, 20, 31, 200]) {
     const { table, names } = crowded(members)
-    const most = Math.min(members, Math.max(4, Math.min(16, Math.ceil(members / 2))))
+    const most = Math.min(members, Math.max(8, Math.min(16, Math.ceil(members / 2))))
     const leases = names.slice(0, most).map((name) => granted(ask(table, name, 0)))
     assert.ok(most === members || most === maxLiveLeases(members))
     const late = names[most]
@@ -229,18 +229,18 @@ test('half a crowd imports at a time, four at least and sixteen at most, and who
 })
 
 test('an importer that shows no life makes room for another', () => {
-  const { table, names } = crowded(8)
-  for (const name of names.slice(0, maxLiveLeases(8))) granted(ask(table, name, 0))
-  waits(ask(table, 'm7', SILENCE_MS - 1))
+  const { table, names } = crowded(10)
+  for (const name of names.slice(0, maxLiveLeases(10))) granted(ask(table, name, 0))
+  waits(ask(table, 'm9', SILENCE_MS - 1))
   table.expire(SILENCE_MS)
-  granted(ask(table, 'm7', SILENCE_MS))
+  granted(ask(table, 'm9', SILENCE_MS))
 })
 
 test('leases of a size that is a lie keep nobody from importing', () => {
-  const { table, names } = crowded(8)
-  for (const liar of names.slice(0, maxLiveLeases(8))) granted(ask(table, liar, 0, ALL, 2 * SIZE))
-  waits(ask(table, 'm6', 1, ALL, 2 * SIZE))
-  granted(ask(table, 'm7', 1))
+  const { table, names } = crowded(10)
+  for (const liar of names.slice(0, maxLiveLeases(10))) granted(ask(table, liar, 0, ALL, 2 * SIZE))
+  waits(ask(table, 'm8', 1, ALL, 2 * SIZE))
+  granted(ask(table, 'm9', 1))
 })
 
 test('whatever importers do, no more leases are granted than may be live', () => {

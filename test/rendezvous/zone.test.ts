@@ -220,7 +220,7 @@ test('an importer that hangs loses its lease after two seconds; one that is slow
 })
 
 test('when as many import as may, the others wait, and one of them is called when one is nearly done or fails', async () => {
-  await crowd(9, async ({ zone, ask, members }) => {
+  await crowd(10, async ({ zone, ask, members }) => {
     const most = maxLiveLeases(members.length)
     const grants: Grant[] = []
     for (let i = 0; i < most; i++) grants.push((await ask(i)).grant as Grant)
