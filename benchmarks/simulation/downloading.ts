@@ -1,274 +1,236 @@
 import { Demand, type Reading } from '../../src/download/demand.ts'
 import { Downlink } from '../../src/transfer/downlink.ts'
-import { type Pick, pickPieces } from '../../src/transfer/pick.ts'
+import { choose } from './choose.ts'
 import { COSTS } from './costs.ts'
+import { Cover } from './cover.ts'
 import type { Edge, Request } from './edge.ts'
 import type { Peer } from './peer.ts'
 import { HELD, PUMP, TICK, type World } from './world.ts'
 
-/** As src/download/peer-source.ts and session.ts. */
-const URGENT_PIECES = 8
+/** As src/download/session.ts and peer-source.ts. */
+const TICK_MS = 200
 const HOPELESS_MS = 10_000
-const TICK_MS = 50
-/** As src/download/usable.ts. */
-const UNKNOWN_DELAY_MS = 10
+/** What neighbours tell within this time is looked at together: it is less than the spread of their messages, and makes a large crowd affordable. */
+const NEWS_MS = 10
 const MiB = 1024 * 1024
 
-interface Attempt {
-  /** None: from the origin. */
-  readonly edge: Edge | undefined
-  readonly request: Request | undefined
-}
+/** A piece being brought in, by a neighbour or (without one) from the origin. */
+type Attempt = { readonly edge: Edge; readonly request: Request } | 'origin'
 
-/** What one host asks of its neighbours: as src/download/peer-source.ts, without bytes and liars. */
+/** One host's way to have everything: as src/download/incoming.ts and peer-source.ts, without bytes and liars. */
 export class Downloading {
   readonly attempts = new Map<number, Attempt[]>()
   readonly demand: Demand
   readonly downlink = new Downlink()
-  /** By piece: how many neighbours say they hold it. */
-  readonly cover: Uint16Array
+  readonly cover: Cover
   readonly #self: Peer
   readonly #world: World
-  readonly #landing = new Set<number>()
-  #reading: Reading | undefined
+  /** Pieces being verified and written, and how many bytes of each still count as outstanding. */
+  readonly #landing = new Map<number, number>()
+  readonly #reading: Reading
   #pumping = false
   #room = true
   sizeKnown = false
-  /** Missing pieces that no neighbour holds. */
-  uncovered: number
 
   constructor(self: Peer, world: World) {
     this.#self = self
     this.#world = world
     const { pieces } = world.geometry
     this.demand = new Demand(pieces)
-    this.cover = new Uint16Array(pieces)
-    this.uncovered = pieces
+    this.#reading = this.demand.add(0, pieces - 1)
+    this.cover = new Cover(self.holdings.held)
   }
 
   start(): void {
-    this.#reading = this.demand.add(0, this.#world.geometry.pieces - 1)
-    this.#world.queue.put(this.#world.now + TICK_MS, TICK, this.#self.index, 0)
+    this.#tickSoon()
   }
 
   tick(): void {
     if (!this.#self.active) return
-    this.#world.queue.put(this.#world.now + TICK_MS, TICK, this.#self.index, 0)
-    if (this.attempts.size === 0 || this.uncovered > 0) this.wake()
+    this.#tickSoon()
+    if (this.#room || this.cover.orphans > 0) this.wake()
     this.#hedge()
     this.#self.importing.tick()
   }
 
   /** Looks, once the CPU is free, whether there is something to ask for. */
-  wake(): void {
+  wake(delayMs = 0): void {
     if (this.#pumping) return
     this.#pumping = true
     const { queue, now, cpu } = this.#world
-    queue.put(Math.max(now, cpu.freeAt(this.#self.index)), PUMP, this.#self.index, 0)
+    queue.put(Math.max(now + delayMs, cpu.freeAt(this.#self.index)), PUMP, this.#self.index, 0)
   }
 
   pump(): void {
     this.#pumping = false
     if (!this.#self.active) return
-    if (this.sizeKnown) for (const pick of this.#choose()) this.#fetch(pick)
+    if (this.sizeKnown) {
+      const { picks, room } = choose(this.#self, this.#world)
+      this.#room = room
+      for (const { peerId, index } of picks) this.#fetch(this.#self.neighbours.get(this.#world.peer(peerId)) as Edge, index)
+    }
     this.#self.importing.pump()
   }
 
-  taken = (index: number): boolean => this.#self.held.has(index) || this.attempts.has(index)
+  /** Held, or being brought in. */
+  taken = (index: number): boolean => this.#self.holdings.held.has(index) || this.attempts.has(index)
 
+  /** Some piece is on its way from a neighbour. */
+  get busy(): boolean {
+    for (const attempts of this.attempts.values()) if (attempts.some((attempt) => attempt !== 'origin')) return true
+    return false
+  }
+
+  /** A neighbour says for the first time what it holds. */
   hearState(edge: Edge): void {
-    const { told, finished } = edge.peer
+    const { told } = edge.peer.holdings
     edge.have = told
-    edge.state = told.count === 0 ? 'none' : finished && told.complete ? 'complete' : 'partial'
+    edge.state = told.count === 0 ? 'none' : told.complete ? 'complete' : 'partial'
     if (told.count === 0) return
-    for (let i = 0; i < told.length; i++) if (told.has(i)) this.covered(i)
+    for (let index = 0; index < told.length; index++) if (told.has(index)) this.cover.add(index)
     this.sizeKnown = true
     this.wake()
   }
 
-  /** A neighbour tells of pieces. */
-  hear(edge: Edge, pieces: Uint16Array, first: number, end: number): void {
+  /** A neighbour tells of pieces that it has come to hold. */
+  hear(edge: Edge, pieces: Uint16Array): void {
     if (edge.state === 'failed') return
-    edge.state = edge.have.complete && edge.peer.finished ? 'complete' : 'partial'
-    let news = false
-    for (let i = first; i < end; i++) {
-      const index = pieces[i] as number
-      this.covered(index)
+    edge.state = edge.have.complete ? 'complete' : 'partial'
+    let news = !this.sizeKnown
+    for (const index of pieces) {
+      this.cover.add(index)
       news ||= !this.taken(index)
     }
-    if (!this.sizeKnown) this.sizeKnown = news = true
-    if (news && this.#room) this.wake()
+    this.sizeKnown = true
+    if (news && this.#room) this.wake(NEWS_MS)
   }
 
   /** The last byte of a piece has come from a neighbour. */
   arrived(edge: Edge): void {
-    const world = this.#world
-    const request = edge.arrived()
-    const { index, bytes } = request
-    this.downlink.arrived(bytes, world.now)
+    const { index, bytes, cancelled } = edge.arrived()
+    this.downlink.arrived(bytes, this.#world.now)
     if (!this.#self.active) return
-    if (request.cancelled || this.#self.held.has(index) || this.#landing.has(index)) {
-      world.wastedBytes += bytes
-      if (!request.cancelled) this.downlink.settled(bytes)
-    } else this.land(index, COSTS.fetchedMiB)
+    if (!cancelled && this.#land(index, bytes, COSTS.fetchedMiB)) return
+    this.#world.wastedBytes += bytes
+    if (!cancelled) this.downlink.settled(bytes)
     this.wake()
   }
 
-  /** All bytes of a piece are there: it is verified and written. */
-  land(index: number, msPerMiB: number): void {
-    this.#landing.add(index)
-    const world = this.#world
-    const done = world.cpu.work(this.#self.index, (msPerMiB * world.bytesOf(index)) / MiB, world.now)
-    world.queue.put(done, HELD, this.#self.index, index)
+  /** The last byte of a piece has come from the origin. @returns whether it was of use */
+  imported(index: number): boolean {
+    if (this.#land(index, 0, COSTS.importedMiB)) return true
+    this.#world.wastedBytes += this.#world.bytesOf(index)
+    return false
   }
 
+  /** A piece is verified and written. */
   landed(index: number): void {
     if (!this.#self.active) return
+    const outstanding = this.#landing.get(index) as number
     this.#landing.delete(index)
-    for (const { edge, request } of this.attempts.get(index) ?? []) {
-      if (edge !== undefined && request !== undefined && edge.requests.has(request)) this.#cancel(edge, request)
-    }
+    if (outstanding > 0) this.downlink.settled(outstanding)
+    for (const attempt of this.attempts.get(index) ?? []) if (attempt !== 'origin') this.#cancel(attempt)
     this.attempts.delete(index)
-    this.downlink.settled(this.#world.bytesOf(index))
-    if (this.cover[index] === 0) this.uncovered--
-    this.#self.hold(index)
-    const reading = this.#reading as Reading
-    if (this.#world.scenario.readsInOrder) while (this.#self.held.has(reading.next)) reading.next++
-    this.#self.importing.landed(index)
-    if (this.#self.held.complete) this.#self.finish()
+    const { holdings, importing } = this.#self
+    this.cover.landing(index)
+    holdings.add(index)
+    if (this.#world.scenario.readsInOrder) while (holdings.held.has(this.#reading.next)) this.#reading.next++
+    importing.landed(index)
+    if (holdings.held.complete) this.#self.finish()
     else this.wake()
   }
 
-  /** A neighbour is gone. */
-  lost(edge: Edge): void {
-    this.forget(edge)
-    edge.state = 'failed'
-    edge.drop()
-    this.#room = true
+  /** A neighbour has too much to do. */
+  refused(edge: Edge, request: Request): void {
+    if (edge.dropped || !edge.requests.has(request)) return
+    edge.refused(request)
+    this.#over(request)
     this.wake()
   }
 
   /** A neighbour counts no more. */
   forget(edge: Edge): void {
-    if (edge.useful) {
-      for (let i = 0; i < edge.have.length; i++) if (edge.have.has(i)) this.#uncover(i)
-    }
-    for (const request of edge.requests) {
-      this.downlink.settled(request.bytes)
-      this.#end(request.index, request)
-    }
+    if (edge.useful) for (let index = 0; index < edge.have.length; index++) if (edge.have.has(index)) this.cover.remove(index)
+    for (const request of edge.requests) this.#over(request)
     edge.requests.clear()
+    this.#room = true
   }
 
-  begin(index: number): void {
-    this.attempts.set(index, [...(this.attempts.get(index) ?? []), { edge: undefined, request: undefined }])
-    this.downlink.asked(this.#world.bytesOf(index), this.#world.now)
+  beginImport(index: number): void {
+    this.#attempt(index, 'origin')
   }
 
-  /** An attempt at the origin is over. */
-  end(index: number, arrived: boolean): void {
-    const bytes = this.#world.bytesOf(index)
-    if (arrived) this.downlink.arrived(bytes, this.#world.now)
-    else {
-      this.downlink.settled(bytes)
-      this.#end(index, undefined)
-    }
+  importFailed(index: number): void {
+    this.#without(index, (attempt) => attempt === 'origin')
   }
 
-  #end(index: number, request: Request | undefined): void {
-    const left = (this.attempts.get(index) ?? []).filter((attempt) => attempt.request !== request)
-    if (left.length === 0 && !this.#landing.has(index)) this.attempts.delete(index)
-    else this.attempts.set(index, left)
+  #tickSoon(): void {
+    this.#world.queue.put(this.#world.now + TICK_MS, TICK, this.#self.index, 0)
   }
 
-  covered(index: number): void {
-    if ((this.cover[index] as number) === 0 && !this.#self.held.has(index)) this.uncovered--
-    this.cover[index] = (this.cover[index] as number) + 1
+  /** @returns false when the piece is there already, or comes by another way */
+  #land(index: number, outstanding: number, msPerMiB: number): boolean {
+    if (this.#self.holdings.held.has(index) || this.#landing.has(index)) return false
+    this.#landing.set(index, outstanding)
+    const { cpu, queue, now } = this.#world
+    const done = cpu.work(this.#self.index, (msPerMiB * this.#world.bytesOf(index)) / MiB, now)
+    queue.put(done, HELD, this.#self.index, index)
+    return true
   }
 
-  #uncover(index: number): void {
-    this.cover[index] = (this.cover[index] as number) - 1
-    if (this.cover[index] === 0 && !this.#self.held.has(index)) this.uncovered++
-  }
-
-  #choose(): Pick[] {
-    const { pieceBytes } = this.#world.geometry
-    const room = this.downlink.roomBytes(pieceBytes, this.#delayMs())
-    const roomBytes = this.attempts.size === 0 ? Math.max(room, pieceBytes) : room
-    this.#room = roomBytes >= pieceBytes
-    const missing = this.#room ? this.demand.missing(this.taken) : []
-    if (missing.length === 0) return []
-    const sources = this.#sources()
-    if (sources.length === 0) return []
-    const urgent = this.demand.urgent(this.taken, URGENT_PIECES)
-    const picks = pickPieces({ missing, urgent, pieceBytes, roomBytes }, sources, this.#world.random)
-    this.#room = roomBytes >= (picks.length + 1) * pieceBytes
-    return picks
-  }
-
-  #sources(): Edge[] {
-    const { now, geometry } = this.#world
-    const sources: Edge[] = []
-    for (const edge of this.#self.edges.values()) {
-      if (!edge.useful || edge.busyUntil > now || this.#stalled(edge)) continue
-      edge.roomBytes = edge.pace.allowanceBytes(geometry.pieceBytes) - edge.outstandingBytes
-      sources.push(edge)
-    }
-    return sources
-  }
-
-  /** What the neighbours in use take to answer when they are idle. */
-  #delayMs(): number {
-    let [sum, count] = [0, 0]
-    for (const edge of this.#self.edges.values()) {
-      if (edge.requests.size === 0) continue
-      sum += edge.pace.delayMs ?? UNKNOWN_DELAY_MS
-      count++
-    }
-    return count === 0 ? UNKNOWN_DELAY_MS : sum / count
-  }
-
-  #stalled(edge: Edge): boolean {
-    return edge.silentMs(this.#world.now) > edge.patienceMs
-  }
-
-  #fetch({ peerId, index }: { readonly peerId: string; readonly index: number }): void {
-    const edge = this.#self.edges.get((this.#world.byId.get(peerId) as Peer).index) as Edge
+  #fetch(edge: Edge, index: number): void {
     const bytes = this.#world.bytesOf(index)
     this.downlink.asked(bytes, this.#world.now)
-    const request = edge.ask(index, bytes)
-    const attempts = this.attempts.get(index)
-    if (attempts === undefined) this.attempts.set(index, [{ edge, request }])
-    else attempts.push({ edge, request })
+    this.#attempt(index, { edge, request: edge.ask(index, bytes) })
   }
 
-  #cancel(edge: Edge, request: Request): void {
+  #attempt(index: number, attempt: Attempt): void {
+    const attempts = this.attempts.get(index)
+    if (attempts === undefined) this.attempts.set(index, [attempt])
+    else attempts.push(attempt)
+  }
+
+  #cancel({ edge, request }: { edge: Edge; request: Request }): void {
+    if (!edge.requests.has(request)) return
     this.#world.wastedBytes += edge.cancel(request)
     this.downlink.settled(request.bytes)
   }
 
+  /** A request will bring nothing. */
+  #over(request: Request): void {
+    this.downlink.settled(request.bytes)
+    this.#without(request.index, (attempt) => attempt !== 'origin' && attempt.request === request)
+  }
+
+  #without(index: number, is: (attempt: Attempt) => boolean): void {
+    const left = (this.attempts.get(index) ?? []).filter((attempt) => !is(attempt))
+    if (left.length > 0 || this.#landing.has(index)) this.attempts.set(index, left)
+    else this.attempts.delete(index)
+  }
+
   /** Asks a second neighbour for what the first is silent about; gives up who is silent for too long. */
   #hedge(): void {
-    const { now, geometry } = this.#world
-    for (const edge of this.#self.edges.values()) {
-      if (edge.requests.size === 0 || !this.#stalled(edge)) continue
+    const { now } = this.#world
+    for (const edge of this.#self.neighbours) {
+      if (edge.requests.size === 0 || !edge.isStalled(now)) continue
       const hopeless = edge.silentMs(now) > HOPELESS_MS
       for (const request of [...edge.requests]) {
-        const { index } = request
         if (hopeless) {
-          this.#cancel(edge, request)
-          this.#end(index, request)
-          continue
-        }
-        if ((this.attempts.get(index)?.length ?? 0) !== 1) continue
-        for (const other of this.#self.edges.values()) {
-          if (!other.useful || this.#stalled(other) || !other.have.has(index)) continue
-          if (other.outstandingBytes >= other.pace.allowanceBytes(geometry.pieceBytes)) continue
-          this.#world.count('hedge')
-          this.#fetch({ peerId: other.peerId, index })
-          break
-        }
+          this.#cancel({ edge, request })
+          this.#without(request.index, (attempt) => attempt !== 'origin' && attempt.request === request)
+        } else if (this.attempts.get(request.index)?.length === 1) this.#askAnother(request.index)
       }
+    }
+  }
+
+  #askAnother(index: number): void {
+    const { now, geometry } = this.#world
+    for (const edge of this.#self.neighbours) {
+      if (!edge.useful || edge.busyUntil > now || edge.isStalled(now) || !edge.have.has(index)) continue
+      if (edge.outstandingBytes >= edge.pace.allowanceBytes(geometry.pieceBytes)) continue
+      this.#world.count('hedge')
+      this.#fetch(edge, index)
+      return
     }
   }
 }

@@ -30,14 +30,11 @@ export class Edge implements Transfer, Source {
   state: 'connecting' | 'asked' | 'none' | 'partial' | 'complete' | 'failed' = 'connecting'
   since: number
   dropped = false
-  /** The peer tells it of each piece. */
-  subscribed = false
   /** As `Source`: updated before each choice. */
   have: Bitfield = NOTHING
   roomBytes = 0
   outstandingBytes = 0
   load = 0
-  busyUntil = 0
   progressAt = 0
   readonly requests = new Set<Request>()
   #pace: Pace | undefined
@@ -73,8 +70,21 @@ export class Edge implements Transfer, Source {
     return this.state === 'partial' || this.state === 'complete'
   }
 
+  get delayMs(): number | undefined {
+    return this.#pace?.delayMs
+  }
+
+  get busyUntil(): number {
+    return this.#pace?.busyUntil ?? 0
+  }
+
   get patienceMs(): number {
     return this.#pace === undefined ? DEFAULT_LIMITS.startPatienceMs : this.#pace.patienceMs
+  }
+
+  /** Silent for longer than its own history explains. */
+  isStalled(now: number): boolean {
+    return this.silentMs(now) > this.patienceMs
   }
 
   /** How long nothing has come of what is owed. */
@@ -102,11 +112,28 @@ export class Edge implements Transfer, Source {
     const request = this.#travelling.shift()
     if (request === undefined || request.cancelled || this.dropped) return
     if (!this.peer.alive) return
+    if (this.#queue.length > 0 && this.peer.uplink.crowded) {
+      this.#refuse(request)
+      return
+    }
     const cost = COSTS.receive + (COSTS.servedMiB * request.bytes) / MiB
     request.readyAt = world.cpu.work(this.peer.index, cost, world.now)
-    this.peer.queuedBytes += request.bytes
+    this.peer.uplink.queuedBytes += request.bytes
     this.#queue.push(request)
     this.kick()
+  }
+
+  /** The peer said that it has too much to do. */
+  refused(request: Request): void {
+    this.#over(request, 0)
+    this.pace.refused(this.#world.now, this.#world.random)
+  }
+
+  #refuse(request: Request): void {
+    const world = this.#world
+    world.count('busy')
+    const said = world.cpu.work(this.peer.index, COSTS.receive + COSTS.send, world.now)
+    world.at(said + world.scenario.latencyMs, () => this.owner.downloading.refused(this, request))
   }
 
   /** Sends the next piece if it is read, and the holder has a slot. */
@@ -119,7 +146,7 @@ export class Edge implements Transfer, Source {
       world.queue.put(head.readyAt, READY, this.index, 0)
       return
     }
-    if (!this.peer.takeSlot(this)) {
+    if (!this.peer.uplink.take(this)) {
       this.#waiting = true
       return
     }
@@ -136,17 +163,17 @@ export class Edge implements Transfer, Source {
   sent(): number {
     const world = this.#world
     const done = this.#queue.shift() as Request
-    this.peer.queuedBytes -= done.bytes
+    this.peer.uplink.queuedBytes -= done.bytes
     this.progressAt = world.now + world.scenario.latencyMs
     this.#arriving.push(done)
     world.queue.put(this.progressAt, ARRIVED, this.index, 0)
     const next = this.#queue[0]
-    if (next !== undefined && next.readyAt <= world.now && !this.peer.othersWait) {
+    if (next !== undefined && next.readyAt <= world.now && !this.peer.uplink.othersWait) {
       this.#started(next)
       return next.bytes
     }
     this.#flow = -1
-    this.peer.giveSlot()
+    this.peer.uplink.give()
     this.kick()
     return 0
   }
@@ -177,9 +204,9 @@ export class Edge implements Transfer, Source {
     if (this.#flow >= 0) {
       this.#world.network.end(this.#flow, this.#world.now)
       this.#flow = -1
-      this.peer.giveSlot()
+      this.peer.uplink.give()
     }
-    for (const request of this.#queue) this.peer.queuedBytes -= request.bytes
+    for (const request of this.#queue) this.peer.uplink.queuedBytes -= request.bytes
     this.#queue.length = 0
   }
 
@@ -187,7 +214,7 @@ export class Edge implements Transfer, Source {
     const at = this.#queue.indexOf(request)
     if (at < 0) return 0
     const world = this.#world
-    this.peer.queuedBytes -= request.bytes
+    this.peer.uplink.queuedBytes -= request.bytes
     this.#queue.splice(at, 1)
     if (at > 0 || this.#flow < 0) return 0
     const next = this.#queue[0]
@@ -197,7 +224,7 @@ export class Edge implements Transfer, Source {
     }
     const left = world.network.end(this.#flow, world.now)
     this.#flow = -1
-    this.peer.giveSlot()
+    this.peer.uplink.give()
     this.kick()
     return request.bytes - left
   }

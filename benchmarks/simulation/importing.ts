@@ -1,6 +1,4 @@
-import type { Grant } from '../../src/rendezvous/rendezvous.ts'
-import { COSTS } from './costs.ts'
-import type { Transfer } from './network.ts'
+import { Fetch } from './fetch.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
 
@@ -29,8 +27,8 @@ export class Importing {
   /** The rendezvous says that something may have changed. */
   called(): void {
     this.#askAt = 0
-    const { member, downloading } = this.#self
-    if (member?.size !== undefined) downloading.sizeKnown = true
+    const { downloading, attendance } = this.#self
+    if (attendance.member?.size !== undefined) downloading.sizeKnown = true
     if (this.#self.active) downloading.wake()
   }
 
@@ -41,7 +39,7 @@ export class Importing {
   pump(): void {
     const { downloading } = this.#self
     const { now, scenario } = this.#world
-    if (downloading.uncovered === 0 || this.#asking || now < this.#askAt || this.#runs >= MAX_RUNS) return
+    if (downloading.cover.orphans === 0 || this.#asking || now < this.#askAt || this.#runs >= MAX_RUNS) return
     if (now >= scenario.originDiesMs || !this.#settled()) return
     const orphans = downloading.sizeKnown ? this.#orphans() : []
     if (downloading.sizeKnown && orphans.length === 0) return
@@ -62,9 +60,9 @@ export class Importing {
 
   /** Whether it still has to be imported. */
   orphaned(index: number): boolean {
-    const { downloading, held } = this.#self
-    if (held.has(index) || downloading.cover[index] !== 0) return false
-    return downloading.attempts.get(index)?.some(({ edge }) => edge === undefined) !== true
+    const { attempts, cover } = this.#self.downloading
+    if (this.#self.holdings.held.has(index) || cover.has(index)) return false
+    return attempts.get(index)?.includes('origin') !== true
   }
 
   over(fetch: Fetch): void {
@@ -74,10 +72,9 @@ export class Importing {
   }
 
   async #ask(orphans: readonly number[]): Promise<void> {
-    const { member, downloading } = this.#self
-    const { geometry } = this.#world
-    const size = downloading.sizeKnown ? geometry.size : undefined
-    const grant = await member?.ask(orphans, size, { signal: this.#signal })
+    const { downloading, attendance } = this.#self
+    const size = downloading.sizeKnown ? this.#world.geometry.size : undefined
+    const grant = await attendance.member?.ask(orphans, size, { signal: this.#signal })
     this.#asking = false
     if (grant === undefined || !this.#self.active) {
       this.#runs--
@@ -85,8 +82,7 @@ export class Importing {
       return
     }
     this.#askAt = 0
-    const fetch = new Fetch(this.#self, this.#world, grant)
-    this.#fetches.add(fetch)
+    this.#fetches.add(new Fetch(this.#self, this.#world, grant))
     downloading.wake()
   }
 
@@ -100,105 +96,11 @@ export class Importing {
 
   #settled(): boolean {
     const { now } = this.#world
-    if (!this.#self.introduced || now - this.#self.startedAt <= SETTLE_MS) return false
-    for (const { state, since } of this.#self.edges.values()) {
+    if (!this.#self.attendance.introduced || now - this.#self.startedAt <= SETTLE_MS) return false
+    for (const { state, since } of this.#self.neighbours) {
       if (state === 'connecting' && now - since < MEMBER_GRACE_MS) return false
       if (state === 'asked' && now - since < HOLDER_GRACE_MS) return false
     }
     return true
-  }
-}
-
-/** One request to the origin: the pieces of a grant, one after the other. */
-class Fetch implements Transfer {
-  readonly #self: Peer
-  readonly #world: World
-  readonly #grant: Grant
-  /** Sent, and not yet held. */
-  readonly #landing = new Set<number>()
-  #index = -1
-  #flow = -1
-  #begun = false
-  #over = false
-
-  constructor(self: Peer, world: World, grant: Grant) {
-    this.#self = self
-    this.#world = world
-    this.#grant = grant
-    world.originRequests++
-    const { latencyMs, originThinksMs, originDiesMs } = world.scenario
-    world.after(2 * latencyMs + originThinksMs, () => {
-      if (this.#over) return
-      if (world.now >= originDiesMs) this.fail()
-      else this.#answered()
-    })
-  }
-
-  alive(): void {
-    if (this.#flow >= 0) this.#grant.alive()
-  }
-
-  landed(index: number): void {
-    if (!this.#landing.delete(index)) return
-    this.#world.stirred = true
-    this.#grant.progress(index, this.#world.geometry.size)
-    if (this.#flow < 0 && this.#landing.size === 0) this.#end(true)
-  }
-
-  fail(): void {
-    if (this.#over) return
-    if (this.#flow >= 0) {
-      this.#world.network.end(this.#flow, this.#world.now)
-      this.#flow = -1
-      this.#self.downloading.end(this.#index, false)
-    }
-    this.#end(false)
-  }
-
-  sent(): number {
-    const world = this.#world
-    const index = this.#index
-    world.originBytes += world.bytesOf(index)
-    world.originLastMs = world.now
-    this.#landing.add(index)
-    world.after(world.scenario.latencyMs, () => {
-      if (!this.#self.active) return
-      this.#self.downloading.end(index, true)
-      this.#self.downloading.land(index, COSTS.importedMiB)
-    })
-    if (this.#next()) return world.bytesOf(this.#index)
-    this.#flow = -1
-    return 0
-  }
-
-  #answered(): void {
-    const { downloading } = this.#self
-    this.#world.stirred = true
-    this.#grant.sized(this.#world.geometry.size)
-    downloading.sizeKnown = true
-    if (this.#next()) {
-      const world = this.#world
-      this.#flow = world.network.begin(this, world.origin, this.#self.index, world.bytesOf(this.#index), world.now)
-    } else this.#end(true)
-  }
-
-  /** The next piece of the grant that is still needed. */
-  #next(): boolean {
-    const { first, last } = this.#grant
-    let index = this.#begun ? this.#index + 1 : first
-    while (index <= last && !this.#self.importing.orphaned(index)) this.#grant.progress(index++, this.#world.geometry.size)
-    if (index > last) return false
-    this.#begun = true
-    this.#index = index
-    this.#self.downloading.begin(index)
-    return true
-  }
-
-  #end(ok: boolean): void {
-    if (this.#over) return
-    this.#over = true
-    this.#world.stirred = true
-    this.#grant.end({ ok })
-    this.#self.importing.over(this)
   }
 }

@@ -1,24 +1,74 @@
+/**
+ * One simulated crowd: `node --conditions=shoal-source benchmarks/simulation/main.ts [--hosts 1000] [--mbit 50] [--origin-mbit 50] [--mib 128]
+ * [--seed 1] [--spread-ms 1000] [--kill rendezvous@6000]… [--any-order] [--json]`.
+ */
 import { parseArgs } from 'node:util'
-import { lowerBoundSeconds } from '../swarm/bound.ts'
-import { DEFAULTS } from './scenario.ts'
+import { type Figures, figuresOf } from './figures.ts'
+import { DEFAULTS, type Death, type Scenario } from './scenario.ts'
 import { simulate } from './simulate.ts'
 
 const { values } = parseArgs({
-  args: process.argv.slice(2),
-  options: { hosts: { type: 'string' }, mbit: { type: 'string' }, mib: { type: 'string' }, seed: { type: 'string' }, cores: { type: 'string' }, whole: { type: 'boolean' }, latency: { type: 'string' } },
+  options: {
+    hosts: { type: 'string' },
+    mbit: { type: 'string' },
+    'origin-mbit': { type: 'string' },
+    mib: { type: 'string' },
+    seed: { type: 'string' },
+    'spread-ms': { type: 'string' },
+    'every-ms': { type: 'string' },
+    'latency-ms': { type: 'string' },
+    'origin-dies-ms': { type: 'string' },
+    cores: { type: 'string' },
+    kill: { type: 'string', multiple: true },
+    'any-order': { type: 'boolean' },
+    json: { type: 'boolean' },
+  },
 })
-const n = (v: string | undefined, d: number) => (v === undefined ? d : Number(v))
-const mbit = n(values.mbit, 50)
-const scenario = { ...DEFAULTS, hosts: n(values.hosts, 16), mbit, originMbit: mbit, mib: n(values.mib, 128), seed: n(values.seed, 1), sharedCores: n(values.cores, 0), readsInOrder: values.whole !== true, latencyMs: n(values.latency, 0.5) }
-const t0 = performance.now()
-const w = await simulate(scenario)
-const times = w.peers.filter((p) => p.finished).map((p) => p.finishedAt - p.startedAt).sort((a, b) => a - b)
-const bound = lowerBoundSeconds({ bytes: w.geometry.size, originMbit: mbit, mbits: Array(scenario.hosts).fill(mbit) }) * 1000
-const max = (a: Float64Array) => a.reduce((x, y) => Math.max(x, y), 0)
-const top = w.cpu.busiest.indexOf(max(w.cpu.busiest))
-console.log(JSON.stringify({
-  hosts: scenario.hosts, bound: +(bound / 1000).toFixed(2), p50: +((times[times.length >> 1] ?? 0) / bound).toFixed(3), ratio: +((times.at(-1) ?? 0) / bound).toFixed(3), unfinished: w.unfinished,
-  originDone: +(w.originLastMs / bound).toFixed(2), origin: +(w.originBytes / w.geometry.size).toFixed(3), reqs: w.originRequests, wasted: +(w.wastedBytes / w.geometry.size / scenario.hosts).toFixed(4),
-  busiest: +max(w.cpu.busiest).toFixed(0), who: top, longestWait: +max(w.cpu.longestWait).toFixed(0), cpuPerHost: +(w.cpu.total.reduce((a, b) => a + b, 0) / scenario.hosts / 1000).toFixed(2),
-  perNode: Object.fromEntries([...w.messages].map(([k, v]) => [k, +(v / scenario.hosts).toFixed(1)])), wall: +((performance.now() - t0) / 1000).toFixed(1), rss: process.memoryUsage().rss >> 20,
-}))
+const scenario = scenarioOf()
+const startedAt = performance.now()
+const figures = figuresOf(await simulate(scenario))
+const tookS = (performance.now() - startedAt) / 1_000
+process.stdout.write(values.json === true ? `${JSON.stringify({ scenario, figures, tookS })}\n` : shown(figures))
+
+function scenarioOf(): Scenario {
+  const mbit = number('mbit', DEFAULTS.mbit)
+  return {
+    ...DEFAULTS,
+    hosts: number('hosts', DEFAULTS.hosts),
+    mbit,
+    originMbit: number('origin-mbit', mbit),
+    mib: number('mib', DEFAULTS.mib),
+    seed: number('seed', DEFAULTS.seed),
+    spreadMs: number('spread-ms', DEFAULTS.spreadMs),
+    everyMs: number('every-ms', DEFAULTS.everyMs),
+    latencyMs: number('latency-ms', DEFAULTS.latencyMs),
+    originDiesMs: number('origin-dies-ms', DEFAULTS.originDiesMs),
+    sharedCores: number('cores', DEFAULTS.sharedCores),
+    readsInOrder: values['any-order'] !== true,
+    deaths: (values.kill ?? []).map(deathOf),
+  }
+}
+
+function number(name: keyof typeof values, otherwise: number): number {
+  const value = Number(values[name] ?? otherwise)
+  if (Number.isNaN(value)) throw new TypeError(`--${name} is a number`)
+  return value
+}
+
+function deathOf(text: string): Death {
+  const [who = '', at = ''] = text.split('@')
+  return { atMs: Number(at), host: who === 'rendezvous' || who === 'standby' ? who : Number(who) }
+}
+
+function shown(f: Figures): string {
+  const { hosts, mbit, mib, seed } = scenario
+  const messages = Object.entries(f.messages).map(([kind, count]) => `${kind} ${count.toFixed(1)}`)
+  return [
+    `${hosts} hosts, ${mbit} Mbit/s, ${mib} MiB, seed ${seed} (simulated in ${tookS.toFixed(1)} s)`,
+    `  slowest ÷ bound   ${f.ratio.toFixed(3)} (median ${f.p50.toFixed(3)}, bound ${f.boundS.toFixed(2)} s)${f.unfinished > 0 ? `, ${f.unfinished} UNFINISHED` : ''}`,
+    `  origin            ${f.originCopies.toFixed(3)} copies in ${f.originRequests} requests, the last byte at ${f.originDone.toFixed(2)} bounds; wasted ${(100 * f.wastedShare).toFixed(2)} %`,
+    `  messages a host   ${messages.join(', ')}; new connections ${f.connections.toFixed(1)}`,
+    `  CPU               ${f.cpuSecondsPerHost.toFixed(2)} s a host; rendezvous at most ${f.rendezvousBusiestMs.toFixed(0)} ms in a second, queue ${f.rendezvousQueueMs.toFixed(0)} ms`,
+    '',
+  ].join('\n')
+}

@@ -44,7 +44,7 @@ export const DEFAULTS: Scenario = Object.freeze({
   spreadMs: 1_000,
   everyMs: 0,
   originThinksMs: 5,
-  originRequests: 512,
+  originRequests: 256,
   deaths: [],
   originDiesMs: Number.POSITIVE_INFINITY,
   readsInOrder: true,

@@ -1,7 +1,7 @@
 import { chooseNeighbours } from '../../src/discovery/neighbourhood.ts'
 import { firstTwo } from '../../src/rendezvous/order.ts'
+import { DIGEST } from './line.ts'
 import { Peer } from './peer.ts'
-import { DIGEST } from './post.ts'
 import type { Scenario } from './scenario.ts'
 import { seeded } from './seeded.ts'
 import { ARRIVED, CALL, HELD, PUMP, READY, REQUESTED, TELL, TICK, TOLD, World } from './world.ts'
@@ -10,7 +10,6 @@ import { ARRIVED, CALL, HELD, PUMP, READY, REQUESTED, TELL, TICK, TOLD, World } 
 const MAX_MEMBERS = 2_000
 /** When a simulation that does not end is given up. */
 const LONGEST_MS = 30 * 60_000
-
 
 /** Runs one crowd to its end. */
 export async function simulate(scenario: Scenario): Promise<World> {
@@ -61,10 +60,10 @@ function step(world: World): void {
       peers[a]?.downloading.landed(b)
       return
     case TELL:
-      peers[a]?.tell()
+      peers[a]?.holdings.tell()
       return
     case TOLD:
-      peers[a]?.heard(b)
+      peers[a]?.holdings.heard(b)
   }
 }
 

@@ -5,6 +5,7 @@ import type { Edge } from './edge.ts'
 import { EventQueue } from './event-queue.ts'
 import { Network } from './network.ts'
 import type { Peer } from './peer.ts'
+import { Places } from './places.ts'
 import { Processors } from './processors.ts'
 import type { Scenario } from './scenario.ts'
 import { seeded } from './seeded.ts'
@@ -32,6 +33,7 @@ export class World {
   readonly queue = new EventQueue()
   readonly network: Network
   readonly cpu: Processors
+  readonly originPlaces: Places
   readonly clock: Clock
   readonly peers: Peer[] = []
   readonly byId = new Map<string, Peer>()
@@ -58,6 +60,7 @@ export class World {
     up[scenario.hosts] = bytesPerMs(scenario.originMbit)
     this.network = new Network(up, links)
     this.cpu = new Processors(scenario.hosts + 1, scenario.sharedCores)
+    this.originPlaces = new Places(scenario.originRequests)
     const after = (delayMs: number, run: () => void) =>
       this.after(delayMs, () => {
         this.stirred = true
@@ -69,6 +72,13 @@ export class World {
   /** The origin's place among the links. */
   get origin(): number {
     return this.scenario.hosts
+  }
+
+  /** @throws TypeError when there is none of that id */
+  peer(id: string): Peer {
+    const peer = this.byId.get(id)
+    if (peer === undefined) throw new TypeError(`no host is called ${id}`)
+    return peer
   }
 
   bytesOf(index: number): number {

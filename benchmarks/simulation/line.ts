@@ -1,25 +1,27 @@
 import { type Digest, parseDigest } from '../../protocols/digest.ts'
 import type { CounterMessage, MemberMessage } from '../../protocols/rendezvous/codec.ts'
-import { ShoalError } from '../../src/errors.ts'
 import type { Caller, Line } from '../../src/rendezvous/line.ts'
 import type { Visitor } from '../../src/rendezvous/office.ts'
 import { COSTS } from './costs.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
 
+/** Of the blob that everybody wants. */
 export const DIGEST: Digest = parseDigest(`sha256:${'5'.repeat(64)}`)
+
+/** As src/rendezvous/line.ts and visit.ts. */
 const FIRST_BACKOFF_MS = 1_000
+const MAX_BACKOFF_MS = 30_000
 const GRACE_MS = 250
 
-/** The way from one host to another's office, as `PeerLine` and `serveVisit` are together: messages cost both CPUs and take their time. */
+/** The way from one host to another's office, in place of `PeerLine` and `serveVisit`: messages cost both CPUs and take their time. */
 export class SimulatedLine implements Line {
   readonly peerId: string
   readonly #world: World
   readonly #from: Peer
   readonly #to: Peer
   #caller: Caller | undefined
-  #open = false
-  #opening = false
+  #state: 'closed' | 'opening' | 'open' = 'closed'
   #queue: MemberMessage[] = []
   #failingUntil = 0
   #failures = 0
@@ -46,47 +48,46 @@ export class SimulatedLine implements Line {
   }
 
   say(message: MemberMessage): void {
-    if (this.#open) this.#send(message)
+    if (this.#state === 'open') this.#send(message)
     else {
       this.#queue.push(message)
-      if (!this.#opening) this.#connect()
+      if (this.#state === 'closed') this.#open()
     }
   }
 
-  giveUp(reason: Error): void {
-    this.down(reason)
+  giveUp(): void {
+    this.down()
   }
 
   /** The other end is gone, or does not answer. */
-  down(_reason: Error): void {
-    const world = this.#world
-    this.#failingUntil = world.now + Math.min(30_000, FIRST_BACKOFF_MS * 2 ** this.#failures++)
+  down(): void {
+    this.#failingUntil = this.#world.now + Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failures++)
     this.#queue = []
-    this.#opening = false
-    if (this.#open) this.leave()
-    this.#open = false
-    const caller = this.#caller
-    caller?.lost()
+    this.leave()
+    this.#caller?.lost()
   }
 
   /** This end is gone: the office at the other notices. */
   leave(): void {
-    const visitor = this.#visitor
+    if (this.#state === 'open') {
+      const visitor = this.#visitor
+      const noticed = this.#world.scenario.latencyMs + GRACE_MS
+      this.#world.clock.after(noticed, () => this.#to.alive && this.#to.attendance.office.leave(visitor, DIGEST))
+    }
     this.#visitor = this.#newVisitor()
-    const { scenario } = this.#world
-    this.#world.after(scenario.latencyMs + GRACE_MS, () => this.#to.alive && this.#to.office.leave(visitor, DIGEST))
+    this.#state = 'closed'
   }
 
-  #connect(): void {
-    this.#opening = true
+  #open(): void {
+    this.#state = 'opening'
+    const visitor = this.#visitor
     this.#world.connect(this.#from, this.#to, (connected) => {
-      if (!this.#opening) return
-      this.#opening = false
+      if (this.#visitor !== visitor) return
       if (!connected) {
-        this.down(new ShoalError('PEER_UNREACHABLE', `${this.peerId} is gone`))
+        this.down()
         return
       }
-      this.#open = true
+      this.#state = 'open'
       for (const message of this.#queue.splice(0)) this.#send(message)
     })
   }
@@ -94,7 +95,7 @@ export class SimulatedLine implements Line {
   #send(message: MemberMessage): void {
     const visitor = this.#visitor
     this.#carry(this.#from, this.#to, message, () => {
-      if (visitor === this.#visitor) this.#to.office.hear(visitor, message)
+      if (visitor === this.#visitor) this.#to.attendance.office.hear(visitor, message)
     })
   }
 
@@ -118,8 +119,7 @@ export class SimulatedLine implements Line {
     const left = world.cpu.work(from.index, COSTS.send + named, world.now)
     world.at(left + world.scenario.latencyMs, () => {
       if (!to.alive) return
-      const done = world.cpu.work(to.index, COSTS.receive + named, world.now)
-      world.at(done, () => {
+      world.at(world.cpu.work(to.index, COSTS.receive + named, world.now), () => {
         if (!to.alive || !from.alive) return
         world.stirred = true
         deliver()

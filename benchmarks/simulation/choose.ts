@@ -1,0 +1,60 @@
+import { type Pick, pickPieces } from '../../src/transfer/pick.ts'
+import type { Rival } from '../../src/transfer/turns.ts'
+import type { Edge } from './edge.ts'
+import type { Peer } from './peer.ts'
+import type { World } from './world.ts'
+
+/** As src/download/peer-source.ts and usable.ts, whose decisions these are, around those of src/transfer. */
+const URGENT_PIECES = 2
+const UNKNOWN_DELAY_MS = 10
+
+export interface Choice {
+  readonly picks: readonly Pick[]
+  /** Whether more would be asked for, were there something. */
+  readonly room: boolean
+}
+
+/** Which pieces one host asks of which neighbours now. */
+export function choose(self: Peer, { geometry, now, random }: World): Choice {
+  const { attempts, demand, downlink, taken } = self.downloading
+  const { pieceBytes } = geometry
+  const left = downlink.roomBytes(pieceBytes, delayMs(self))
+  // one piece at a time moves whatever others take of the room
+  const roomBytes = attempts.size === 0 ? Math.max(left, pieceBytes) : left
+  if (roomBytes < pieceBytes) return { picks: [], room: false }
+  const missing = demand.missing(taken)
+  const sources = missing.length === 0 ? [] : sourcesOf(self, pieceBytes, now)
+  if (sources.length === 0) return { picks: [], room: true }
+  const want = { missing, urgent: demand.urgent(taken, URGENT_PIECES), pieceBytes, roomBytes }
+  let picks = pickPieces({ ...want, turns: { self: self.seed, rivals: rivalsOf(self) } }, sources, random)
+  // who has nothing on its way asks for one out of turn: those before it may want none
+  if (picks.length === 0 && !self.downloading.busy) picks = pickPieces({ ...want, roomBytes: pieceBytes }, sources, random)
+  return { picks, room: roomBytes >= (picks.length + 1) * pieceBytes }
+}
+
+function sourcesOf(self: Peer, pieceBytes: number, now: number): Edge[] {
+  const sources: Edge[] = []
+  for (const edge of self.neighbours) {
+    if (!edge.useful || edge.busyUntil > now || edge.isStalled(now)) continue
+    edge.roomBytes = edge.pace.allowanceBytes(pieceBytes) - edge.outstandingBytes
+    sources.push(edge)
+  }
+  return sources
+}
+
+/** Who else may want what this host lacks. */
+function rivalsOf(self: Peer): Rival[] {
+  const rivals: Rival[] = []
+  for (const { peer, state, have } of self.neighbours) {
+    if (state === 'asked' || state === 'none') rivals.push({ seed: peer.seed, have: undefined })
+    else if (state === 'partial') rivals.push({ seed: peer.seed, have })
+  }
+  return rivals
+}
+
+/** What the nearest neighbour takes to answer when it is idle. */
+function delayMs(self: Peer): number {
+  let least: number | undefined
+  for (const { delayMs: one } of self.neighbours) if (one !== undefined && (least === undefined || one < least)) least = one
+  return least ?? UNKNOWN_DELAY_MS
+}

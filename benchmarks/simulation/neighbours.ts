@@ -1,0 +1,133 @@
+import { rank } from '../../src/rank/rank.ts'
+import { sample } from '../../src/sample.ts'
+import { DEFAULT_LIMITS } from '../../src/transfer/limits.ts'
+import { COSTS } from './costs.ts'
+import { Edge } from './edge.ts'
+import type { Peer } from './peer.ts'
+import type { World } from './world.ts'
+
+/** As src/discovery/mesh.ts: members offered for one blob. */
+const MAX_MEMBERS_OFFERED = 32
+const HERE = { region: 'r', zone: 'z', rack: undefined }
+
+/** Whom one host asks for pieces of the blob: as src/transfer/swarm.ts and src/download/search.ts. */
+export class Neighbours {
+  readonly #self: Peer
+  readonly #world: World
+  readonly #edges = new Map<number, Edge>()
+
+  constructor(self: Peer, world: World) {
+    this.#self = self
+    this.#world = world
+  }
+
+  [Symbol.iterator](): Iterator<Edge> {
+    return this.#edges.values()
+  }
+
+  get(peer: Peer): Edge | undefined {
+    return this.#edges.get(peer.index)
+  }
+
+  /** Begins with those that discovery names. */
+  start(view: Iterable<Peer>): void {
+    const near: Peer[] = []
+    const far: Peer[] = []
+    for (const peer of view) (this.#self.connected.has(peer.index) ? near : far).push(peer)
+    const { random } = this.#world
+    const offered = [...sample(near, MAX_MEMBERS_OFFERED, random), ...sample(far, MAX_MEMBERS_OFFERED, random)]
+    const candidates = offered
+      .slice(0, MAX_MEMBERS_OFFERED)
+      .map((peer) => ({ peer, label: HERE, bytesPerSecond: undefined, load: 0 }))
+    for (const { peer } of rank(candidates, HERE)) this.meet(peer)
+  }
+
+  meet(peer: Peer): void {
+    if (!this.#self.active || peer === this.#self) return
+    const known = this.#edges.get(peer.index)
+    if (known !== undefined && known.state !== 'failed') return
+    if (known === undefined && this.#edges.size >= DEFAULT_LIMITS.maxNeighbours && !this.#makeRoom()) return
+    const world = this.#world
+    const edge = new Edge(world.edges.length, this.#self, peer, world)
+    world.edges.push(edge)
+    this.#edges.set(peer.index, edge)
+    world.connect(this.#self, peer, (connected) => {
+      if (edge.dropped || !this.#self.active) return
+      if (connected) this.#want(edge)
+      else this.lost(edge)
+    })
+  }
+
+  /** It is gone. */
+  lost(edge: Edge): void {
+    this.#self.downloading.forget(edge)
+    edge.state = 'failed'
+    edge.drop()
+    this.#self.downloading.wake()
+  }
+
+  /** Wants nothing more of any. */
+  leaveAll(): void {
+    for (const edge of [...this.#edges.values()]) this.#leave(edge)
+  }
+
+  /** This host is gone: they notice. */
+  vanish(): void {
+    for (const edge of this.#edges.values()) {
+      edge.drop()
+      edge.peer.holdings.subscribers.delete(edge)
+    }
+  }
+
+  #leave(edge: Edge): void {
+    this.#self.downloading.forget(edge)
+    this.#edges.delete(edge.peer.index)
+    edge.drop()
+    if (!edge.peer.holdings.subscribers.delete(edge)) return
+    this.#world.count('unwant')
+    this.#world.cpu.work(this.#self.index, COSTS.send, this.#world.now)
+  }
+
+  #want(edge: Edge): void {
+    const world = this.#world
+    edge.state = 'asked'
+    edge.since = world.now
+    world.count('want')
+    const left = world.cpu.work(this.#self.index, COSTS.send, world.now)
+    world.at(left + world.scenario.latencyMs, () => {
+      if (!edge.dropped && edge.peer.alive) this.#wanted(edge)
+    })
+  }
+
+  /** At the other end: who wants what it wants is a neighbour too, and is told what it holds. */
+  #wanted(edge: Edge): void {
+    const world = this.#world
+    const { peer } = edge
+    peer.holdings.subscribers.add(edge)
+    peer.holdings.catchUp()
+    peer.neighbours.meet(this.#self)
+    world.count('state')
+    const answered = world.cpu.work(peer.index, COSTS.receive + COSTS.send, world.now)
+    world.at(answered + world.scenario.latencyMs, () => {
+      if (edge.dropped || !this.#self.active) return
+      world.cpu.work(this.#self.index, COSTS.receive, world.now)
+      edge.pace.delayed(world.now - edge.since, world.now)
+      edge.load = peer.uplink.load
+      this.#self.downloading.hearState(edge)
+    })
+  }
+
+  #makeRoom(): boolean {
+    let useless: Edge | undefined
+    for (const edge of this.#edges.values()) {
+      if (edge.state === 'failed') {
+        useless = edge
+        break
+      }
+      if (edge.state === 'none') useless ??= edge
+    }
+    if (useless === undefined) return false
+    this.#leave(useless)
+    return true
+  }
+}

@@ -1,0 +1,43 @@
+import { DEFAULT_LIMITS } from '../../src/transfer/limits.ts'
+import { loadOf } from '../../src/transfer/load.ts'
+import type { Edge } from './edge.ts'
+
+/** What one host sends to all who asked it: so many pieces at a time, the others wait in turn (src/transfer/slots.ts). */
+export class Uplink {
+  readonly #waiting: Edge[] = []
+  #sending = 0
+  /** Asked for, and not yet sent. */
+  queuedBytes = 0
+
+  get load(): number {
+    return loadOf(this.queuedBytes)
+  }
+
+  /** As src/transfer/serve.ts: more than is good for those who wait. */
+  get crowded(): boolean {
+    return this.queuedBytes > DEFAULT_LIMITS.queuedBytes
+  }
+
+  get othersWait(): boolean {
+    return this.#waiting.length > 0
+  }
+
+  /** @returns whether it may send now; otherwise its `ready` is called when it may */
+  take(edge: Edge): boolean {
+    if (this.#sending >= DEFAULT_LIMITS.slots) {
+      this.#waiting.push(edge)
+      return false
+    }
+    this.#sending++
+    return true
+  }
+
+  give(): void {
+    this.#sending--
+    while (this.#sending < DEFAULT_LIMITS.slots) {
+      const next = this.#waiting.shift()
+      if (next === undefined) return
+      next.ready()
+    }
+  }
+}
