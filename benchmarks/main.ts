@@ -9,11 +9,12 @@ import type { Benchmark } from './lib/benchmark.ts'
 import { publish } from './lib/report.ts'
 import { memory } from './memory.ts'
 import { profile } from './profile.ts'
+import { simulation } from './simulation/simulation.ts'
 import { swarm } from './swarm/swarm.ts'
 import { transfer } from './transfer.ts'
 import { warmRead } from './warm-read.ts'
 
-const ALL: readonly Benchmark[] = [transfer, warmRead, latency, memory, idle, profile, swarm]
+const ALL: readonly Benchmark[] = [transfer, warmRead, latency, memory, idle, profile, swarm, simulation]
 /** None takes so long unless something hangs, or it says that it does. */
 const LONGEST_MS = 10 * 60_000
 

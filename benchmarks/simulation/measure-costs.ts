@@ -94,7 +94,6 @@ async function measure(): Promise<void> {
   for (let round = 0; round < 3; round++) {
     for (let i = 0; i < CONNECTIONS; i++) hosts.push(await openHost())
     connected = await costOf(connect)
-    console.log(connected.here / CONNECTIONS, connected.there / CONNECTIONS)
   }
   process.stdout.write(
     `connection: dial ${(connected.here / CONNECTIONS).toFixed(2)} ms, answer ${(connected.there / CONNECTIONS).toFixed(2)} ms\n`,
