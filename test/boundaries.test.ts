@@ -18,7 +18,18 @@ const LEVELS: readonly (readonly string[])[] = [
   ['protocols'],
 ]
 /** May be imported by all of src. */
-const EVERYWHERE = new Set(['clock', 'sample', 'telemetry', 'errors', 'version', 'config', 'config-values', 'token-bucket', 'rate-limit', 'rates'])
+const EVERYWHERE = new Set([
+  'clock',
+  'sample',
+  'telemetry',
+  'errors',
+  'version',
+  'config',
+  'config-values',
+  'token-bucket',
+  'rate-limit',
+  'rates',
+])
 /** Files of src/ itself, by the part they belong to. */
 const ROOT_FILES: Readonly<Record<string, string>> = {
   'index.ts': 'node',
