@@ -39,14 +39,23 @@ export class Processors {
     this.#freeAt[host] = done
     this.total[host] = (this.total[host] as number) + ms
     if (start - now > (this.longestWait[host] as number)) this.longestWait[host] = start - now
-    const second = Math.floor(start / 1_000)
-    if (second !== this.#second[host]) {
-      this.#second[host] = second
-      this.#inSecond[host] = 0
-    }
-    const busy = (this.#inSecond[host] as number) + ms
-    this.#inSecond[host] = busy
-    if (busy > (this.busiest[host] as number)) this.busiest[host] = busy
+    this.#note(host, start, done)
     return done
+  }
+
+  /** Counts work by the seconds in which it is done. */
+  #note(host: number, start: number, done: number): void {
+    for (let from = start; from < done; ) {
+      const second = Math.floor(from / 1_000)
+      const until = Math.min(done, (second + 1) * 1_000)
+      if (second !== this.#second[host]) {
+        this.#second[host] = second
+        this.#inSecond[host] = 0
+      }
+      const busy = (this.#inSecond[host] as number) + until - from
+      this.#inSecond[host] = busy
+      if (busy > (this.busiest[host] as number)) this.busiest[host] = busy
+      from = until
+    }
   }
 }

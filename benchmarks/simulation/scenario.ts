@@ -20,6 +20,8 @@ export interface Scenario {
   readonly deaths: readonly Death[]
   /** The origin is gone from then on. */
   readonly originDiesMs: number
+  /** When a crowd that does not end is given up. */
+  readonly longestMs: number
   /** Clients read in order as pieces come; otherwise the whole is wanted in any order. */
   readonly readsInOrder: boolean
   /** Cores that all hosts share, as on a machine that runs all of them; 0: each host has one of its own. */
@@ -47,6 +49,7 @@ export const DEFAULTS: Scenario = Object.freeze({
   originRequests: 256,
   deaths: [],
   originDiesMs: Number.POSITIVE_INFINITY,
+  longestMs: 30 * 60_000,
   readsInOrder: true,
   sharedCores: 0,
   slow: [],

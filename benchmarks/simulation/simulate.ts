@@ -8,21 +8,27 @@ import { ARRIVED, CALL, HELD, PUMP, READY, REQUESTED, TELL, TICK, TOLD, World } 
 
 /** As src/discovery/zone-view.ts: nobody knows more members than these. */
 const MAX_MEMBERS = 2_000
-/** When a simulation that does not end is given up. */
-const LONGEST_MS = 30 * 60_000
 
-/** Runs one crowd to its end. */
-export async function simulate(scenario: Scenario): Promise<World> {
+/** Turns of the real event loop are given to whoever else wants one so often. */
+const EVENTS_PER_TURN = 50_000
+
+/** Runs one crowd to its end. @throws the signal's reason */
+export async function simulate(scenario: Scenario, { signal }: { signal?: AbortSignal } = {}): Promise<World> {
   const world = new World(scenario)
   populate(world)
   acquaint(world)
   begin(world)
+  let events = 0
   while (world.unfinished > 0) {
     const next = Math.min(world.queue.nextTime, world.network.nextTime)
-    if (next > LONGEST_MS) break
+    if (next > scenario.longestMs) break
     world.now = next
     if (world.network.nextTime <= next) world.network.finish(next)
     else step(world)
+    if (++events % EVENTS_PER_TURN === 0) {
+      world.stirred = true
+      signal?.throwIfAborted()
+    }
     if (world.stirred) {
       world.stirred = false
       await new Promise((resolve) => setImmediate(resolve))
