@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
+import { PIECE_SIZES } from '../../protocols/pieces.ts'
 import { openDiskStore } from '../../src/store/disk.ts'
 import type { DiskStore } from '../../src/store/disk-store.ts'
 import type { StoredBlob, TagRecord } from '../../src/store/store.ts'
@@ -105,12 +106,12 @@ describe('the disk store over a restart', () => {
 
   it('brings in a stream that outgrows its first piece size', async (t) => {
     const store = await openAt(t, join(await tmp(t), 'store'))
-    const c = content(66 * MiB + 5, 7)
+    const c = content((PIECE_SIZES[0]?.upTo ?? 0) + 2 * MiB + 5, 7)
     const info = await store.ingest(stream(c.bytes, 3 * MiB + 1), { signal })
     assert.equal(info.digest.toString(), c.digest.toString())
     await using blob = await store.open(c.digest)
     assert.deepEqual(
-      await blob?.hashes(0, 99),
+      await blob?.hashes(0, 999),
       c.hashes.map((h) => Uint8Array.from(h)),
     )
     assert.ok((await readAll(blob as StoredBlob)).equals(c.bytes))
