@@ -1,12 +1,11 @@
 import { type Pick, pickPieces } from '../../src/transfer/pick.ts'
 import type { Rival } from '../../src/transfer/turns.ts'
 import type { Edge } from './edge.ts'
+import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
 
-/** As src/download/peer-source.ts and usable.ts, whose decisions these are, around those of src/transfer. */
-const URGENT_PIECES = 2
-const UNKNOWN_DELAY_MS = 10
+const { URGENT_PIECES, UNKNOWN_DELAY_MS } = MIRRORED
 
 export interface Choice {
   readonly picks: readonly Pick[]

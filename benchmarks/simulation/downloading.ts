@@ -4,12 +4,12 @@ import { choose } from './choose.ts'
 import { COSTS } from './costs.ts'
 import { Cover } from './cover.ts'
 import type { Edge, Request } from './edge.ts'
+import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
 import { HELD, PUMP, TICK, type World } from './world.ts'
 
-/** As src/download/session.ts and peer-source.ts. */
-const TICK_MS = 200
-const HOPELESS_MS = 10_000
+const { HOPELESS_MS, TICK_MS } = MIRRORED
+
 /** What neighbours tell within this time is looked at together: it is less than the spread of their messages, and makes a large crowd affordable. */
 const NEWS_MS = 10
 const MiB = 1024 * 1024

@@ -2,11 +2,11 @@ import { Bitfield } from '../../protocols/bitfield.ts'
 import { DEFAULT_LIMITS } from '../../src/transfer/limits.ts'
 import { COSTS } from './costs.ts'
 import type { Edge } from './edge.ts'
+import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
 import { TELL, TOLD, type World } from './world.ts'
 
-/** As src/transfer/subscriptions.ts. */
-const MS_PER_SUBSCRIBER = 25
+const { MS_PER_SUBSCRIBER } = MIRRORED
 
 /**
  * What one host holds, and whom it tells of that. All who want to know are told at the same time, so what they were told is kept

@@ -1,13 +1,9 @@
 import { Fetch } from './fetch.ts'
+import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
 
-/** As src/download/importer.ts, introduction.ts, search.ts and settling.ts. */
-const MAX_RUNS = 2
-const ASK_AGAIN_MS = 1_000
-const SETTLE_MS = 250
-const MEMBER_GRACE_MS = 250
-const HOLDER_GRACE_MS = 1_500
+const { MAX_RUNS, ASK_AGAIN_MS, SETTLE_MS, MEMBER_GRACE_MS, HOLDER_GRACE_MS } = MIRRORED
 
 /** What one host imports from the origin, by the leave of the rendezvous: as src/download/importer.ts does, without bytes. */
 export class Importing {

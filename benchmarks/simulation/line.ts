@@ -3,16 +3,14 @@ import type { CounterMessage, MemberMessage } from '../../protocols/rendezvous/c
 import type { Caller, Line } from '../../src/rendezvous/line.ts'
 import type { Visitor } from '../../src/rendezvous/office.ts'
 import { COSTS } from './costs.ts'
+import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
 
+const { FIRST_BACKOFF_MS, MAX_BACKOFF_MS, GRACE_MS } = MIRRORED
+
 /** Of the blob that everybody wants. */
 export const DIGEST: Digest = parseDigest(`sha256:${'5'.repeat(64)}`)
-
-/** As src/rendezvous/line.ts and visit.ts. */
-const FIRST_BACKOFF_MS = 1_000
-const MAX_BACKOFF_MS = 30_000
-const GRACE_MS = 250
 
 /** The way from one host to another's office, in place of `PeerLine` and `serveVisit`: messages cost both CPUs and take their time. */
 export class SimulatedLine implements Line {

@@ -3,11 +3,12 @@ import { sample } from '../../src/sample.ts'
 import { DEFAULT_LIMITS } from '../../src/transfer/limits.ts'
 import { COSTS } from './costs.ts'
 import { Edge } from './edge.ts'
+import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
 
-/** As src/discovery/mesh.ts: members offered for one blob. */
-const MAX_MEMBERS_OFFERED = 32
+const { MAX_MEMBERS_OFFERED } = MIRRORED
+
 const HERE = { region: 'r', zone: 'z', rack: undefined }
 
 /** Whom one host asks for pieces of the blob: as src/transfer/swarm.ts and src/download/search.ts. */

@@ -1,13 +1,13 @@
 import { chooseNeighbours } from '../../src/discovery/neighbourhood.ts'
 import { firstTwo } from '../../src/rendezvous/order.ts'
 import { DIGEST } from './line.ts'
+import { MIRRORED } from './mirrored.ts'
 import { Peer } from './peer.ts'
 import type { Scenario } from './scenario.ts'
 import { seeded } from './seeded.ts'
 import { ARRIVED, CALL, HELD, PUMP, READY, REQUESTED, TELL, TICK, TOLD, World } from './world.ts'
 
-/** As src/discovery/zone-view.ts: nobody knows more members than these. */
-const MAX_MEMBERS = 2_000
+const { MAX_MEMBERS } = MIRRORED
 
 /** Turns of the real event loop are given to whoever else wants one so often. */
 const EVENTS_PER_TURN = 50_000

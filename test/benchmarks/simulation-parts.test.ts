@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { Cover } from '../../benchmarks/simulation/cover.ts'
 import { EventQueue } from '../../benchmarks/simulation/event-queue.ts'
+import { MIRRORED, SOURCES } from '../../benchmarks/simulation/mirrored.ts'
 import { Network } from '../../benchmarks/simulation/network.ts'
 import { Places } from '../../benchmarks/simulation/places.ts'
 import { Processors } from '../../benchmarks/simulation/processors.ts'
@@ -171,3 +173,11 @@ it('a cover counts what is neither held nor offered', () => {
     2,
   )
 })
+
+for (const [name, file] of Object.entries(SOURCES)) {
+  it(`${name} is what ${file} says`, () => {
+    const source = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
+    const said = new RegExp(`^(?:export )?const ${name} = ([\\d_]+)$`, 'm').exec(source)?.[1]
+    assert.equal(Number(said?.replaceAll('_', '')), MIRRORED[name as keyof typeof MIRRORED])
+  })
+}
