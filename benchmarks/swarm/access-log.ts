@@ -1,5 +1,9 @@
 /** A request that an origin has answered. */
 export interface OriginRequest {
+  /** The client's address, where the log has it. */
+  readonly from?: string
+  /** When it was over: milliseconds since the epoch. */
+  readonly at?: number
   readonly method: string
   readonly path: string
   readonly status: number
@@ -8,12 +12,12 @@ export interface OriginRequest {
 }
 
 /** docker-registry's access log is Apache's "combined". */
-const LINE = /"(\S+) (\S+) HTTP\/[\d.]+" (\d{3}) (\d+) "/
+const LINE = /^(\S+) .*?"(\S+) (\S+) HTTP\/[\d.]+" (\d{3}) (\d+) "/
 
 export function parseAccessLine(line: string): OriginRequest | undefined {
-  const [, method, path, status, bytes] = LINE.exec(line) ?? []
-  if (method === undefined || path === undefined) return undefined
-  return { method, path, status: Number(status), bytes: Number(bytes) }
+  const [, from, method, path, status, bytes] = LINE.exec(line) ?? []
+  if (from === undefined || method === undefined || path === undefined) return undefined
+  return { from, method, path, status: Number(status), bytes: Number(bytes) }
 }
 
 /** Bytes of bodies of blobs. */

@@ -61,6 +61,8 @@ export interface Figures {
   /** Liars that somebody has banned, with the evidence. */
   readonly liarsBanned: number
   readonly cpuSecondsPerGiB: number
+  /** The same of the clients. */
+  readonly clientCpuSecondsPerGiB: number
   readonly machineShare: number
   readonly peakRssMiB: number
   readonly hosts: readonly HostOutcome[]
@@ -92,6 +94,7 @@ export function figuresOf(outcome: Outcome): Figures {
     wrongBlobs: sum(({ wrongWholes, wrongCommitted }) => wrongWholes + wrongCommitted),
     liarsBanned: outcome.liars.filter((liar) => outcomes.some(({ banned }) => banned.includes(liar))).length,
     cpuSecondsPerGiB: outcome.cpuSeconds / (delivered / GIB),
+    clientCpuSecondsPerGiB: sum(({ clientCpuSeconds }) => clientCpuSeconds) / (delivered / GIB),
     machineShare,
     peakRssMiB: Math.max(...living.map(({ peakRssMiB }) => peakRssMiB)),
     hosts: outcomes,

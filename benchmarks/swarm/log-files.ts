@@ -1,7 +1,8 @@
-import { createWriteStream, mkdirSync, type WriteStream } from 'node:fs'
+import { createWriteStream, mkdirSync, type WriteStream, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { OriginRequest } from './access-log.ts'
 
-/** A file for the log of each host. */
+/** A file for the log of each host, and one for the origin's. */
 export class LogFiles implements Disposable {
   readonly #dir: string | undefined
   readonly #files = new Map<number, WriteStream>()
@@ -19,7 +20,14 @@ export class LogFiles implements Disposable {
       this.#files.set(host, file)
     }
     file.write(`${line}\n`)
-  };
+  }
+
+  /** @param start of the crowd, in milliseconds since the epoch */
+  keepRequests(start: number, requests: readonly OriginRequest[]): void {
+    if (this.#dir === undefined) return
+    const lines = requests.map((request) => JSON.stringify(request))
+    writeFileSync(join(this.#dir, 'origin.log'), `${JSON.stringify({ start })}\n${lines.join('\n')}\n`)
+  }
 
   [Symbol.dispose](): void {
     for (const file of this.#files.values()) file.end()

@@ -26,7 +26,7 @@ const USAGE = `node --conditions=shoal-source benchmarks/swarm/main.ts --scenari
   --json FILE             all figures
   --timeline FILE.svg     draws who came to hold which piece when, and prints a summary of it
   --profile DIR           V8's CPU profiles of host 2, and a summary of them
-  --keep-logs DIR         each daemon's log, at level trace
+  --keep-logs DIR         each daemon's log, at level trace, and what the origin was asked for
 scenarios:
 ${SCENARIOS.map(({ name, about }) => `  ${name.padEnd(14)} ${about}`).join('\n')}
 `
@@ -97,6 +97,7 @@ async function rounds(scenario: Scenario, count: number, running: Running): Prom
     const profile = running.profile === undefined ? undefined : { host: PROFILED, dir: join(running.profile, `round-${i}`) }
     const round = await runRound({ scenario, ...prepared, dir: dir.path, loopback, profile, onLog: files.onLog, signal, say })
     process.stdout.write(`${summaryOf(scenario, round.figures)}\n`)
+    files.keepRequests(round.start, round.requests)
     if (timeline !== undefined) drawTimeline(scenario, round, count === 1 ? timeline : numbered(timeline, i))
     if (profile !== undefined) process.stdout.write(`${profileText(profile, round.startMicros)}\n`)
     all.push(round.figures)

@@ -63,7 +63,7 @@ export async function openRegistry(site: Site, dir: string, signal: AbortSignal)
   const [command, ...args] = site.command(0, BINARY, 'serve', config)
   const onLine = (line: string): void => {
     const request = parseAccessLine(line)
-    if (request !== undefined) requests.push(request)
+    if (request !== undefined) requests.push({ ...request, at: Date.now() })
   }
   const onLog = (line: string): void => {
     const address = /listening on ([\d.]+:\d+)/.exec(line)?.[1]
@@ -98,7 +98,7 @@ export async function openBrokenOrigin(
   const requests: OriginRequest[] = []
   const onLine = (line: string): void => {
     const request = JSON.parse(line) as OriginRequest | { readonly url: string }
-    if ('method' in request) requests.push(request)
+    if ('method' in request) requests.push({ ...request, at: Date.now() })
   }
   const spawned = new Spawned({ command, args, signal, onLine })
   try {

@@ -31,7 +31,8 @@ export async function prepare(scenario: Scenario): Promise<Prepared> {
   try {
     const image = createImage(imageOptions(scenario))
     const registryDir = join(base, 'registry')
-    const warm = createImage({ seed: `${scenario.name} before`, layerBytes: [WARM_BYTES] })
+    const ownBytes = scenario.layerBytes.reduce((sum, bytes) => sum + bytes, 0)
+    const warm = createImage({ seed: `${scenario.name} before`, layerBytes: [Math.min(WARM_BYTES, ownBytes)] })
     await fillRegistry(registryDir, image, warm)
     return { image, warm, registryDir, roundDir: () => roundDir(base), [Symbol.asyncDispose]: remove }
   } catch (error) {

@@ -1,4 +1,5 @@
 import type { ImageBlob } from '../../examples/demo/image.ts'
+import { type Client, TELL_USAGE } from './client.ts'
 import { REGISTRY } from './host-daemon.ts'
 import { REPOSITORY, TAG } from './origin.ts'
 
@@ -34,6 +35,11 @@ const RESUMES = 5
 /** How often it starts anew after the digest was wrong. */
 const PULLS = 3
 
+/** curl. */
+export function httpClient(wanted: Wanted): Client {
+  return { script: readerScript(wanted), transfers: (lines) => parseTransfers(lines.map(({ text }) => text).join('\n')) }
+}
+
 /**
  * A shell script that waits for a line, and then reads as containerd does: the tag's HEAD, the manifest, and the blobs, a few at
  * once. Prints a line of JSON for each answer.
@@ -46,13 +52,13 @@ export function readerScript({ mirror, image, blobs, check, scratch, timeoutS }:
   const bodies = check
     ? blobs.map((blob) => checked(curl, `${base}/blobs/${blob.digest}`, blob, scratch))
     : [unchecked(curl, base, blobs)]
-  return ['read _', ...head, ...bodies].join('\n')
+  return [TELL_USAGE, 'read _', ...head, ...bodies].join('\n')
 }
 
 function unchecked(curl: string, base: string, blobs: readonly ImageBlob[]): string {
   const each = blobs.map(({ digest }) => `-o /dev/null ${base}/blobs/${digest}`)
   const parallel = blobs.length > 1 ? `-Z --parallel-max ${AT_ONCE} ` : ''
-  return `exec ${curl} ${parallel}-w '%{json}\\n' ${each.join(' ')}`
+  return `${curl} ${parallel}-w '%{json}\\n' ${each.join(' ')}`
 }
 
 /** As containerd: what was cut is resumed where it ended, and a wrong digest ends a pull, which the kubelet then tries again. */

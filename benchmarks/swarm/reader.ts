@@ -1,7 +1,9 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { HostDaemon } from './host-daemon.ts'
-import { hasWhole, parseTransfers, readerScript, type Transfer, type Wanted, wrongWholes } from './reader-script.ts'
+import { createInterface } from 'node:readline'
+import type { ImageBlob } from '../../examples/demo/image.ts'
+import { type Client, type Line, usedSeconds } from './client.ts'
+import { hasWhole, type Transfer, wrongWholes } from './reader-script.ts'
 import type { Site } from './site.ts'
 
 /** What became of one host's client. */
@@ -15,33 +17,42 @@ export interface Reading {
   readonly failure: string | undefined
   /** Answers that seemed complete and were not the content. */
   readonly wrongWholes: number
+  /** User and system time of the client, and of the runtime that works for it. */
+  readonly clientCpuSeconds: number
 }
 
-export interface ReaderOptions extends Omit<Wanted, 'mirror'> {
+export interface ReaderOptions {
   readonly site: Site
-  readonly daemon: HostDaemon
+  readonly host: number
+  readonly client: Client
+  /** What is to be whole at the end. */
+  readonly blobs: readonly ImageBlob[]
+  /** Whether the client hashes what it gets. */
+  readonly check: boolean
+  /** For all of it. */
+  readonly timeoutS: number
+  /** A process that works for the client. */
+  readonly runtime?: { readonly cpuSeconds: number } | undefined
   readonly signal: AbortSignal
 }
 
 const COMPLAINT_CHARACTERS = 500
 
-/** A client of a host's mirror: curl in the host's namespace, ready to go. */
+/** A client of a host's mirror, in the host's namespace, ready to go. */
 export class Reader implements AsyncDisposable {
   readonly #child: ChildProcessWithoutNullStreams
   readonly #options: ReaderOptions
   readonly #ended: Promise<number>
-  #output = ''
+  readonly #lines: Line[] = []
   #complaint = ''
 
   constructor(options: ReaderOptions) {
-    const { site, daemon, signal } = options
+    const { site, host, client, signal } = options
     this.#options = options
-    const [command, ...args] = site.command(daemon.host, 'sh', '-c', readerScript({ ...options, mirror: daemon.mirror }))
+    const [command, ...args] = site.command(host, 'sh', '-c', client.script)
     // a group of its own: what the shell starts ends with it
     this.#child = spawn(command, args, { signal, detached: true })
-    this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      this.#output += text
-    })
+    createInterface({ input: this.#child.stdout }).on('line', (text) => this.#lines.push({ text, at: performance.now() }))
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#complaint = `${this.#complaint}${text}`.slice(-COMPLAINT_CHARACTERS)
     })
@@ -54,12 +65,13 @@ export class Reader implements AsyncDisposable {
 
   /** Reads to the end. @param t0 of `performance.now()`: when the crowd started */
   async read(t0: number): Promise<Reading> {
+    const { client, blobs, check, timeoutS, runtime } = this.#options
     const started = performance.now()
+    const before = runtime?.cpuSeconds ?? 0
     this.#child.stdin.end('go\n')
-    const late = setTimeout(() => this.kill(), this.#options.timeoutS * 1_000)
+    const late = setTimeout(() => this.kill(), timeoutS * 1_000)
     const ended = await this.#ended.finally(() => clearTimeout(late))
-    const { blobs, check } = this.#options
-    const transfers = parseTransfers(this.#output)
+    const transfers = client.transfers(this.#lines)
     const whole = blobs.every((blob) => hasWhole(transfers, blob, check))
     return {
       startedAt: (started - t0) / 1_000,
@@ -67,6 +79,7 @@ export class Reader implements AsyncDisposable {
       transfers,
       failure: whole ? undefined : this.#why(transfers),
       wrongWholes: wrongWholes(transfers, blobs),
+      clientCpuSeconds: usedSeconds(this.#lines) + (runtime?.cpuSeconds ?? 0) - before,
     }
   }
 

@@ -2,10 +2,12 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ImageBlob } from '../../examples/demo/image.ts'
-import { blobBytes } from './access-log.ts'
+import { blobBytes, type OriginRequest } from './access-log.ts'
 import { lowerBoundSeconds } from './bound.ts'
+import { Containerd } from './containerd.ts'
 import { machineTicks } from './counters.ts'
 import { Crowd } from './crowd.ts'
+import { ctrClient } from './ctr-client.ts'
 import { type Figures, figuresOf, type HostOutcome } from './figures.ts'
 import { type Judged, judge } from './judge.ts'
 import { type Origin, openBrokenOrigin, openRegistry } from './origin.ts'
@@ -13,6 +15,7 @@ import { imageOptions, type Prepared } from './prepare.ts'
 import { type ProfileOptions, profileFlags } from './profile.ts'
 import { Progress } from './progress.ts'
 import { Reader, type Reading } from './reader.ts'
+import { httpClient } from './reader-script.ts'
 import type { Scenario } from './scenario.ts'
 import { openSite, type Site } from './site.ts'
 import type { PieceHeld } from './timeline.ts'
@@ -40,6 +43,8 @@ export interface Round {
   readonly held: readonly PieceHeld[]
   /** Of all layers. */
   readonly pieces: number
+  /** What the origin has answered since the start. */
+  readonly requests: readonly OriginRequest[]
 }
 
 /** A round that takes so many times what arithmetic allows, and this much more, has failed. */
@@ -59,8 +64,7 @@ export async function runRound(options: RoundOptions): Promise<Round> {
   say(`starting ${scenario.hosts} daemons`)
   const crowd = stack.use(await openCrowd(options, site, origin, progress))
   if (scenario.fresh !== true) await warmUp(options, site, crowd)
-  const readers = openReaders(options, plan, site, crowd)
-  for (const reader of readers) stack.use(reader)
+  const readers = await openReaders(options, plan, site, crowd, stack)
 
   const before = measure(crowd, origin)
   say(`reading ${(plan.bytes / 2 ** 20).toFixed(1)} MiB on each`)
@@ -79,7 +83,8 @@ export async function runRound(options: RoundOptions): Promise<Round> {
 
   const figures = await conclude(options, plan, { crowd, origin, readings, before, after, usage })
   await crowd.daemons.find(({ host }) => host === profile?.host)?.stop()
-  return { figures, start, startMicros, held: progress.held, pieces: progress.pieces }
+  const requests = origin.requests.slice(before.requests)
+  return { figures, start, startMicros, held: progress.held, pieces: progress.pieces, requests }
 }
 
 interface Plan {
@@ -130,21 +135,37 @@ function openCrowd(options: RoundOptions, site: Site, origin: Origin, progress: 
   })
 }
 
-function openReaders({ scenario, dir, signal }: RoundOptions, { blobs, boundS }: Plan, site: Site, crowd: Crowd): Reader[] {
+async function openReaders(
+  { scenario, dir, signal }: RoundOptions,
+  { blobs, boundS }: Plan,
+  site: Site,
+  crowd: Crowd,
+  stack: AsyncDisposableStack,
+): Promise<Reader[]> {
   const { hosts, image = false, check = false, staggerS = 0 } = scenario
   const timeoutS = PATIENCE * boundS + PATIENCE_S + staggerS * hosts
-  return crowd.daemons.map(
-    (daemon) => new Reader({ site, daemon, image, blobs, check, scratch: join(dir, `read-${daemon.host}`), timeoutS, signal }),
-  )
+  const readers: Reader[] = []
+  for (const { host, mirror } of crowd.daemons) {
+    const scratch = join(dir, `read-${host}`)
+    const runtime =
+      scenario.containerd === true ? stack.use(await Containerd.start({ site, host, mirror, dir: scratch, signal })) : undefined
+    const client =
+      runtime === undefined
+        ? httpClient({ mirror, image, blobs, check, scratch, timeoutS })
+        : ctrClient({ containerd: runtime, blobs, timeoutS })
+    readers.push(stack.use(new Reader({ site, host, client, blobs, check, timeoutS, runtime, signal })))
+  }
+  return readers
 }
 
 /** All pull something else together. */
 async function warmUp({ warm, dir, signal, say }: RoundOptions, site: Site, crowd: Crowd): Promise<void> {
   say('reading something else first')
   const t0 = performance.now()
-  const readers = crowd.daemons.map((daemon) => {
-    const scratch = join(dir, `warm-${daemon.host}`)
-    return new Reader({ site, daemon, image: false, blobs: warm.layers, check: false, scratch, timeoutS: WARM_S, signal })
+  const common = { image: false, blobs: warm.layers, check: false, timeoutS: WARM_S }
+  const readers = crowd.daemons.map(({ host, mirror }) => {
+    const client = httpClient({ ...common, mirror, scratch: join(dir, `warm-${host}`) })
+    return new Reader({ ...common, site, host, client, signal })
   })
   const readings = await Promise.all(readers.map((reader) => reader.read(t0)))
   const failure = readings.find((reading) => reading.failure !== undefined)?.failure

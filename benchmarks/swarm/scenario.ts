@@ -16,6 +16,8 @@ export interface Scenario {
   readonly layerBytes: readonly number[]
   /** Clients resolve the tag and read all of the image, as containerd does; otherwise they read its layer and nothing else. */
   readonly image?: true
+  /** Clients are `ctr`, with a containerd on each host, which reads the image; by default curl. */
+  readonly containerd?: true
   /** Clients hash what they get, and resume what was cut. */
   readonly check?: true
   /** Seconds between one host's start and the next's; by default all start at once. */

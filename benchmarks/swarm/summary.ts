@@ -19,7 +19,7 @@ export function summaryOf({ name, hosts, mbit }: Scenario, figures: Figures): st
     ...(boundS === undefined ? [] : [`  bound       ${seconds(boundS)}, slowest ÷ bound ${ratio.toFixed(3)}`]),
     `  origin      ${boundS === undefined ? '' : `${figures.originLinkCopies.toFixed(3)} copies over its link, `}${figures.originBodyCopies.toFixed(3)} in bodies, ${figures.originRequests} requests`,
     `  wasted      ${percent(figures.wastedShare)}, ${figures.failedPieces} pieces failed their check`,
-    `  CPU         ${figures.cpuSecondsPerGiB.toFixed(1)} s/GiB, machine ${percent(figures.machineShare)} busy${figures.machineShare > BUSY_SHARE ? ' (THE CPU MAY BE THE LIMIT)' : ''}`,
+    `  CPU         ${figures.cpuSecondsPerGiB.toFixed(1)} s/GiB and the clients' ${figures.clientCpuSecondsPerGiB.toFixed(1)}, machine ${percent(figures.machineShare)} busy${figures.machineShare > BUSY_SHARE ? ' (THE CPU MAY BE THE LIMIT)' : ''}`,
     `  peak RSS    ${figures.peakRssMiB.toFixed(0)} MiB`,
   ]
   const failures = figures.hosts.filter(({ failure, killed }) => failure !== undefined && !killed)

@@ -6,6 +6,7 @@ import { barChart } from '../lib/chart.ts'
 import type { Report } from '../lib/report.ts'
 import { spreadOf } from '../lib/stats.ts'
 import { resized } from './change.ts'
+import { Containerd } from './containerd.ts'
 import type { Figures } from './figures.ts'
 import { Hosts } from './hosts.ts'
 import { prepare } from './prepare.ts'
@@ -41,6 +42,10 @@ export const swarm: Benchmark = {
     if (loopback) context.say('no network namespaces here: on loopback, without rates')
     const results: Result[] = []
     for (const each of SCENARIOS) {
+      if (each.containerd === true && !Containerd.installed) {
+        context.say(`${each.name} is left out: containerd is not installed`)
+        continue
+      }
       const scenario = sized(each, context.quick)
       results.push({ scenario, rounds: await rounds(scenario, loopback, context) })
     }
@@ -103,6 +108,7 @@ const DETAILS: readonly Detail[] = [
   ['requests', 0, ({ originRequests }) => originRequests],
   ['wasted %', 2, ({ wastedShare }) => 100 * wastedShare],
   ['CPU s/GiB', 1, ({ cpuSecondsPerGiB }) => cpuSecondsPerGiB],
+  ["clients' s/GiB", 1, ({ clientCpuSecondsPerGiB }) => clientCpuSecondsPerGiB],
   ['machine busy %', 0, ({ machineShare }) => 100 * machineShare],
   ['peak RSS MiB', 0, ({ peakRssMiB }) => peakRssMiB],
 ]

@@ -16,10 +16,10 @@ function answer(more: object = {}): string {
 test('a client reads as containerd does: the tag, the manifest, and the blobs a few at once', () => {
   const script = readerScript({ mirror, image: true, blobs: [blob, other], check: false, scratch: '/none', timeoutS: 30.5 })
   const lines = script.split('\n')
-  assert.equal(lines[0], 'read _')
-  assert.match(lines[1] ?? '', /-I http:\/\/127\.0\.0\.1:7400\/v2\/origin\.test\/team\/app\/manifests\/v1/)
-  assert.match(lines[2] ?? '', /--max-time 31 .*manifests\/v1/)
-  assert.match(lines[3] ?? '', new RegExp(`-Z --parallel-max 3 .*${blob.digest}.*${other.digest}`))
+  assert.deepEqual(lines.slice(0, 2), ['trap times EXIT', 'read _'])
+  assert.match(lines[2] ?? '', /-I http:\/\/127\.0\.0\.1:7400\/v2\/origin\.test\/team\/app\/manifests\/v1/)
+  assert.match(lines[3] ?? '', /--max-time 31 .*manifests\/v1/)
+  assert.match(lines[4] ?? '', new RegExp(`-Z --parallel-max 3 .*${blob.digest}.*${other.digest}`))
 })
 
 test('an answer is whole when all bytes came and nothing was wrong', () => {

@@ -25,7 +25,7 @@ test('the bound is set by the slowest link, by the origin, or by what all can se
 test("docker-registry's access log tells what each request was sent", () => {
   const line =
     '10.77.0.11 - - [21/Nov/2026:15:00:00 +0000] "GET /v2/team/app/blobs/sha256:ab HTTP/1.1" 206 1048576 "" "shoal/0.1.0"'
-  const request = { method: 'GET', path: '/v2/team/app/blobs/sha256:ab', status: 206, bytes: MiB }
+  const request = { from: '10.77.0.11', method: 'GET', path: '/v2/team/app/blobs/sha256:ab', status: 206, bytes: MiB }
   assert.deepEqual(parseAccessLine(line), request)
   assert.equal(parseAccessLine('time="2026-11-21T15:00:00Z" level=info msg="listening on 10.77.0.10:5000"'), undefined)
   const others = [
@@ -71,6 +71,7 @@ test('a crowd is judged by its living hosts, each timed from its own start', () 
   assert.equal(figures.wastedShare, 1 / 256)
   assert.equal(figures.liarsBanned, 1)
   assert.equal(figures.cpuSecondsPerGiB, 40)
+  assert.equal(figures.clientCpuSecondsPerGiB, 4)
   const text = summaryOf(layer, figures)
   assert.match(text, /FAILED ON 1 HOSTS/)
   assert.match(text, /host 4: status 502/)
@@ -120,6 +121,7 @@ function host(more: Partial<HostOutcome>): HostOutcome {
     wrongCommitted: 0,
     banned: [],
     cpuSeconds: 1,
+    clientCpuSeconds: 0.25,
     peakRssMiB: 100,
     sentBytes: 0,
     receivedBytes: 0,
