@@ -7,6 +7,7 @@ import type { Incoming } from './incoming.ts'
 import { OpenedBlob } from './opened-blob.ts'
 import type { Parts, SharedParts } from './parts.ts'
 import { Session } from './session.ts'
+import { Spare } from './spare.ts'
 
 /** All downloads of a node: at most one for each digest. */
 export class NodeDownloads implements Downloads {
@@ -16,7 +17,7 @@ export class NodeDownloads implements Downloads {
   #closed = false
 
   constructor(parts: Parts) {
-    this.#parts = { ...parts, downlink: new Downlink() }
+    this.#parts = { ...parts, downlink: new Downlink(), spare: new Spare() }
     this.#unsubscribe = parts.bans.onBan(({ peerId }) => this.#distrust(peerId))
   }
 

@@ -5,7 +5,7 @@ import type { Swarm } from '../transfer/transfer.ts'
 import { type Adopted, Importer } from './importer.ts'
 import type { Incoming } from './incoming.ts'
 import type { Introduction } from './introduction.ts'
-import type { Parts } from './parts.ts'
+import type { SharedParts } from './parts.ts'
 import { PeerSource } from './peer-source.ts'
 import type { Search } from './search.ts'
 import { commitOrDoubt } from './verdict.ts'
@@ -22,7 +22,7 @@ export interface FillingOptions {
   readonly swarm: Swarm
   readonly search: Search
   readonly introduction: Introduction
-  readonly parts: Parts
+  readonly parts: SharedParts
   /** The blob's size is the word of peers only. */
   readonly claimedSize: boolean
   readonly meta: () => BlobMeta
@@ -41,7 +41,7 @@ export class Filling {
 
   constructor(options: FillingOptions) {
     const { incoming, swarm, parts, introduction, claimedSize, onBody } = options
-    const { log, metrics, random, origin, bans, downloadLimit: limit } = parts
+    const { log, metrics, random, origin, bans, spare, downloadLimit: limit } = parts
     this.#options = options
     this.#incoming = incoming
     const onFailure = (error: unknown) => {
@@ -53,7 +53,7 @@ export class Filling {
       swarm.remove(peerId)
     }
     introduction.audited = incoming.doubts.urgent
-    this.#peers = new PeerSource(incoming, swarm, { selfId: parts.peerId, limit, random, log, metrics, onFailure, onLiar })
+    this.#peers = new PeerSource(incoming, swarm, { selfId: parts.peerId, limit, spare, random, log, metrics, onFailure, onLiar })
     this.#importer = new Importer(incoming, { origin, introduction, claimedSize, log, metrics, onFailure, onBody })
   }
 

@@ -15,6 +15,9 @@ export interface Attempt {
   /** Monotonic milliseconds. */
   readonly begunAt: number
   progressedAt: number
+  receivedBytes: number
+  /** How long it was expected to take when it was asked for; `undefined`: nobody knew. */
+  readonly expectedMs: number | undefined
   readonly abort: AbortController
 }
 
@@ -101,9 +104,9 @@ export class Incoming {
     return this.writer.have.has(index) || this.attempts.has(index)
   }
 
-  begin(index: number, from: string): Attempt {
+  begin(index: number, from: string, expectedMs?: number): Attempt {
     const now = performance.now()
-    const attempt = { from, begunAt: now, progressedAt: now, abort: new AbortController() }
+    const attempt = { from, begunAt: now, progressedAt: now, receivedBytes: 0, expectedMs, abort: new AbortController() }
     const others = this.attempts.get(index)
     if (others === undefined) this.attempts.set(index, [attempt])
     else others.push(attempt)
@@ -115,6 +118,7 @@ export class Incoming {
   /** Bytes of it came. */
   progress(attempt: Attempt, bytes: number): void {
     attempt.progressedAt = performance.now()
+    attempt.receivedBytes += bytes
     if (attempt.from !== 'origin') this.downlink.arrived(bytes, attempt.progressedAt)
   }
 

@@ -11,6 +11,7 @@ import type { Downlink } from '../transfer/downlink.ts'
 import type { Transfer } from '../transfer/transfer.ts'
 import type { Accusations } from './accusations.ts'
 import type { Bans } from './bans.ts'
+import type { Spare } from './spare.ts'
 
 /** What a download is made of. The parts meet only here. */
 export interface Parts {
@@ -38,4 +39,5 @@ export interface Parts {
 /** What all downloads of a node share besides. */
 export interface SharedParts extends Parts {
   readonly downlink: Downlink
+  readonly spare: Spare
 }

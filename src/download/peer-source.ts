@@ -10,7 +10,10 @@ import type { Word } from './claim-book.ts'
 import type { Attempt, Incoming } from './incoming.ts'
 import { PieceJudge, type PieceJudgeOptions } from './piece-judge.ts'
 import { PieceWords } from './piece-words.ts'
-import { Usable } from './usable.ts'
+import { secondAsks, type Underway } from './second-asks.ts'
+import type { Spare } from './spare.ts'
+import { SILENCE_MS, Usable } from './usable.ts'
+import { Ventures } from './ventures.ts'
 
 /** A reader's next pieces are fetched in its order; beyond them rarity decides. */
 const URGENT_PIECES = 2
@@ -21,6 +24,8 @@ export interface PeerSourceOptions extends PieceJudgeOptions {
   readonly selfId: string
   /** What the node may receive of everybody. */
   readonly limit: RateLimit | undefined
+  /** What may come twice, over all downloads of the node. */
+  readonly spare: Spare
   readonly random: () => number
   /** Told of errors that end the download (the store's). */
   readonly onFailure: (error: unknown) => void
@@ -35,6 +40,7 @@ export class PeerSource {
   readonly #usable: Usable
   readonly #self: number
   readonly #budget: AskBudget
+  readonly #ventures: Ventures
   readonly #judge: PieceJudge
 
   constructor(incoming: Incoming, swarm: Swarm, options: PeerSourceOptions) {
@@ -45,6 +51,7 @@ export class PeerSource {
     this.#usable = new Usable(incoming, swarm)
     this.#judge = new PieceJudge(incoming, swarm, this.#words, this.#usable, options)
     this.#self = seedOf(options.selfId)
+    this.#ventures = new Ventures(options.spare)
     this.#budget = new AskBudget(options.limit, () => incoming.bell.ring())
   }
 
@@ -59,7 +66,7 @@ export class PeerSource {
     // one piece at a time moves whatever others take of the room
     const roomBytes = attempts.size === 0 ? Math.max(room, pieceBytes) : room
     if (roomBytes >= pieceBytes) this.#ask(roomBytes, now)
-    this.#hedge(now)
+    this.#askSeconds(room >= pieceBytes, now)
   }
 
   /** What some peer holds who is not silent for so long that the origin should be gone to. */
@@ -142,42 +149,68 @@ export class PeerSource {
     }
   }
 
-  /** Asks a second peer for pieces whose first is silent for too long. */
-  #hedge(now: number): void {
-    const useful = this.#usable.list()
-    const silent = useful.filter((n) => this.#usable.stalled(n, now))
-    if (silent.length === 0) return
-    const others = useful.filter((n) => !silent.includes(n) && n.busyUntil <= now)
-    for (const [index, attempts] of this.#incoming.attempts) {
-      const only = attempts[0] as Attempt
-      if (attempts.length > 1 || !silent.some((n) => n.peer.id === only.from)) continue
-      const other = others.find((n) => this.#usable.offers(n, index) && n.outstandingBytes < n.allowanceBytes)
-      if (other !== undefined) void this.#fetch(other.peer.id, index)
+  /** Asks second holders for what is late. */
+  #askSeconds(room: boolean, now: number): void {
+    const { attempts, demand, geometry, writer } = this.#incoming
+    if (attempts.size === 0) return
+    const underway = this.#underway(now)
+    if (underway.length === 0) return
+    const taken = (index: number) => this.#incoming.taken(index) || this.#incoming.doubts.bars(index)
+    const asks = secondAsks(underway, this.#usable.seconds(now), {
+      endgame: room && demand.missing(taken).length === 0,
+      urgent: demand.urgent((index) => writer.have.has(index), URGENT_PIECES),
+      spareBytes: this.#options.spare.room(geometry.pieceBytes),
+    })
+    for (const { peerId, index, spareBytes } of asks) {
+      this.#options.log.trace({ digest: String(this.#incoming.digest), index, peerId, spareBytes }, 'asked of a second')
+      void this.#fetch(peerId, index, spareBytes)
     }
   }
 
-  async #fetch(peerId: string, index: number): Promise<void> {
+  /** What has been asked of one peer alone, or is being imported, and may be late. */
+  #underway(now: number): Underway[] {
+    const silent = new Set(this.#usable.list().flatMap((n) => (this.#usable.stalled(n, now) ? n.peer.id : [])))
+    const underway: Underway[] = []
+    for (const [index, attempts] of this.#incoming.attempts) {
+      const [only] = attempts
+      if (only === undefined || attempts.length > 1 || this.#incoming.doubts.bars(index)) continue
+      const { from, begunAt, progressedAt, expectedMs, receivedBytes } = only
+      const quiet = from === 'origin' ? now - progressedAt > SILENCE_MS : silent.has(from)
+      if (!quiet && expectedMs === undefined) continue
+      const lengthBytes = pieceLength(this.#incoming.geometry, index)
+      underway.push({ index, from, lengthBytes, receivedBytes, elapsedMs: now - begunAt, expectedMs, silent: quiet })
+    }
+    return underway
+  }
+
+  /** @param venturedBytes it has been asked of another too, who may be at it: so much may come twice */
+  async #fetch(peerId: string, index: number, venturedBytes = 0): Promise<void> {
     if (this.#usable.excludes(peerId, index)) return
     const { geometry, writer } = this.#incoming
-    const attempt = this.#incoming.begin(index, peerId)
-    const { signal } = attempt.abort
     const length = pieceLength(geometry, index)
+    const attempt = this.#incoming.begin(index, peerId, this.#usable.expectedMs(peerId, length))
+    const { signal } = attempt.abort
+    const over = this.#ventures.begin(index, venturedBytes)
     let before = 0
+    let asked = false
     this.#budget.spend(length)
     try {
       const buffer = await writer.buffer(length, { signal })
       try {
         const { word, onClaim } = this.#words.expect(peerId, index, signal)
         word.catch(() => {})
+        asked = true
         await this.#swarm.request(peerId, index, buffer.bytes, {
           signal,
           onClaim,
+          onOver: over,
           onProgress: (received) => {
             this.#incoming.progress(attempt, received - before)
             before = received
           },
         })
         await this.accept(peerId, index, buffer.bytes, await word, attempt)
+        this.#options.spare.earn(length)
       } finally {
         buffer.release()
       }
@@ -185,6 +218,8 @@ export class PeerSource {
       this.#budget.giveBack(length - before)
       this.#failed(peerId, index, error, signal)
     } finally {
+      // what was called off may still come
+      if (!asked || !signal.aborted) over(0)
       this.#incoming.end(index, attempt)
     }
   }

@@ -3,9 +3,10 @@ import type { Source } from '../transfer/pick.ts'
 import type { Neighbour, Swarm } from '../transfer/transfer.ts'
 import { type Rival, seedOf } from '../transfer/turns.ts'
 import type { Incoming } from './incoming.ts'
+import type { Second } from './second-asks.ts'
 
 /** Peers that hold a piece but have sent nothing for so long do not keep it from being imported. */
-const SILENCE_MS = 4_000
+export const SILENCE_MS = 4_000
 /** Taken for a neighbour's delay before it is known. */
 const UNKNOWN_DELAY_MS = 10
 
@@ -85,6 +86,26 @@ export class Usable {
       }))
   }
 
+  /** Who can be asked for what another has been asked for, and is late with. */
+  seconds(now: number): Second[] {
+    return this.list()
+      .filter((n) => n.busyUntil <= now && !this.stalled(n, now))
+      .map((n) => ({
+        peerId: n.peer.id,
+        roomBytes: n.allowanceBytes - n.outstandingBytes,
+        outstandingBytes: n.outstandingBytes,
+        load: n.load,
+        offers: (index) => this.offers(n, index),
+        expectedMs: (bytes) => this.#expectedMs(n, bytes) ?? n.patienceMs,
+      }))
+  }
+
+  /** How long a peer should take to give so many bytes, by how fast it was and what it owes us already; `undefined`: who knows. */
+  expectedMs(peerId: string, bytes: number): number | undefined {
+    const neighbour = this.#swarm.neighbours().find((n) => n.peer.id === peerId)
+    return neighbour === undefined ? undefined : this.#expectedMs(neighbour, bytes)
+  }
+
   /** Who else may want what this node lacks. */
   rivals(): Rival[] {
     const rivals: Rival[] = []
@@ -138,6 +159,11 @@ export class Usable {
       for (const a of attempts) if (a.from === peerId && (last === undefined || a.progressedAt > last)) last = a.progressedAt
     }
     return last === undefined ? 0 : now - last
+  }
+
+  #expectedMs({ bytesPerSecond, delayMs, outstandingBytes }: Neighbour, bytes: number): number | undefined {
+    if (bytesPerSecond === undefined || bytesPerSecond === 0) return undefined
+    return (delayMs ?? UNKNOWN_DELAY_MS) + ((outstandingBytes + bytes) * 1_000) / bytesPerSecond
   }
 
   #lively(now: number): Neighbour[] {

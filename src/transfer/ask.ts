@@ -20,6 +20,8 @@ export interface PieceQuestion {
   readonly onProgress: ((bytes: number) => void) | undefined
   /** Set: a claim about the piece is wanted with it. Called when the answer has begun, with what came: nothing of it has been verified. */
   readonly onClaim: ((claim: Claim | undefined) => void) | undefined
+  /** Called once, when nothing more can come for it, with the bytes that came although it had been cancelled. */
+  readonly onOver?: ((wastedBytes: number) => void) | undefined
 }
 
 interface OpenAsk {
@@ -83,10 +85,12 @@ export class Asker {
    * @throws ShoalError PEER_GONE, MESSAGE_MALFORMED, PEER_LACKS_PIECE (it failed midway), or the signal's reason
    */
   ask(question: PieceQuestion): Promise<PieceHead> {
-    const { signal, digest, index, into, onClaim } = question
-    if (signal.aborted) return Promise.reject(signal.reason)
-    if (this.#over !== undefined) return Promise.reject(this.#over)
-    if (this.#open.size >= MAX_OPEN) return Promise.reject(new ShoalError('PEER_BUSY', 'too many requests are open to this peer'))
+    const { signal, digest, index, into, onClaim, onOver } = question
+    const refusal = this.#refusal(signal)
+    if (refusal !== undefined) {
+      onOver?.(0)
+      return Promise.reject(refusal)
+    }
     const { promise, resolve, reject } = Promise.withResolvers<PieceHead>()
     const now = this.#options.now()
     if (this.#open.size === 0) this.#heardAt = now
@@ -110,6 +114,13 @@ export class Asker {
     signal.addEventListener('abort', onAbort)
     this.#outbox.push(message)
     return promise
+  }
+
+  /** Why nothing can be asked, if so. */
+  #refusal(signal: AbortSignal): unknown {
+    if (signal.aborted) return signal.reason
+    if (this.#open.size >= MAX_OPEN) return new ShoalError('PEER_BUSY', 'too many requests are open to this peer')
+    return this.#over
   }
 
   /** Ends the stream; what is open fails with the reason. */
@@ -209,6 +220,7 @@ export class Asker {
     this.#freeIds.push(ask.id)
     ask.question.signal.removeEventListener('abort', ask.onAbort)
     this.#options.pace.ended(ask.received, this.#options.now())
+    ask.question.onOver?.(ask.cancelled ? ask.received : 0)
   }
 
   /** The answer that is still to come, or on its way, is taken and thrown away: it was asked for, so it is bounded. */

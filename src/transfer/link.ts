@@ -139,16 +139,19 @@ export class Link {
 
   /** @throws as Swarm.request */
   async request(interest: Interest, index: number, into: Uint8Array, options: RequestOptions): Promise<PieceArrival> {
-    const { signal, onProgress, onClaim } = options
-    signal.throwIfAborted()
-    if (interest.state === 'failed') throw this.#gone()
+    const { signal, onProgress, onClaim, onOver } = options
+    const refusal = signal.aborted ? signal.reason : interest.state === 'failed' ? this.#gone() : undefined
+    if (refusal !== undefined) {
+      onOver?.(0)
+      throw refusal
+    }
     this.outstandingPieces++
     this.outstandingBytes += into.length
     try {
-      const asker = this.#data.session ?? (await unlessAborted(this.#data.get(), signal))
+      const asker = this.#data.session ?? (await this.#opened(options))
       const { digest } = interest
       const check = onClaim === undefined ? undefined : this.#claimCheck(digest, onClaim)
-      const head = await asker.ask({ digest, index, into, signal, onProgress, onClaim: check?.begin })
+      const head = await asker.ask({ digest, index, into, signal, onProgress, onClaim: check?.begin, onOver })
       const arrival = this.#arrived(head, interest, index, into.length)
       if (check !== undefined) await check.done
       return arrival
@@ -157,6 +160,15 @@ export class Link {
       this.outstandingBytes -= into.length
       this.usedAt = this.#parts.now()
       for (const one of this.#interests.values()) one.changed()
+    }
+  }
+
+  async #opened({ signal, onOver }: RequestOptions): Promise<Asker> {
+    try {
+      return await unlessAborted(this.#data.get(), signal)
+    } catch (error) {
+      onOver?.(0)
+      throw error
     }
   }
 

@@ -72,12 +72,18 @@ export class LinkedSwarm implements Swarm {
   }
 
   async request(peerId: string, index: number, into: Uint8Array, options: RequestOptions): Promise<PieceArrival> {
-    const { link, interest } = this.#member(peerId)
-    return await link.request(interest, index, into, options)
+    const member = this.#members.get(peerId)
+    if (member === undefined) {
+      options.onOver?.(0)
+      throw this.#stranger(peerId)
+    }
+    return await member.link.request(member.interest, index, into, options)
   }
 
   async claims(peerId: string, first: number, count: number, options: { signal: AbortSignal }): Promise<readonly Claim[]> {
-    const { link, interest } = this.#member(peerId)
+    const member = this.#members.get(peerId)
+    if (member === undefined) throw this.#stranger(peerId)
+    const { link, interest } = member
     return await link.claims(interest, first, count, options.signal)
   }
 
@@ -99,10 +105,8 @@ export class LinkedSwarm implements Swarm {
     this.#parts.onClose(this)
   }
 
-  #member(peerId: string): LinkedNeighbour {
-    const member = this.#members.get(peerId)
-    if (member === undefined) throw new ShoalError('PEER_GONE', `${peerId} is no neighbour in the swarm of ${this.#digest}`)
-    return member
+  #stranger(peerId: string): ShoalError {
+    return new ShoalError('PEER_GONE', `${peerId} is no neighbour in the swarm of ${this.#digest}`)
   }
 
   /** A neighbour that is of no use gives way to one that may be. */

@@ -71,6 +71,11 @@ export interface RequestOptions {
    * its way if it can be: with the claim, once its signature has been checked, or `undefined` when the peer sends none. Not for blobs of one piece.
    */
   readonly onClaim?: ((claim: Claim | undefined) => void) | undefined
+  /**
+   * Called once, when nothing more can come for the request: at its end, or, when it was cancelled, once the peer has seen that too. Gets
+   * the bytes that came for it in vain.
+   */
+  readonly onOver?: ((wastedBytes: number) => void) | undefined
 }
 
 /** One blob's swarm as this node takes part in it. */
