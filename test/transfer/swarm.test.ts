@@ -269,7 +269,7 @@ describe('a swarm', () => {
     })
   })
 
-  it('gets what is not cancelled, whatever is cancelled when', async () => {
+  it('gets what is not cancelled, whatever is cancelled when, and is told once of each what came in vain', async () => {
     await withNodes(async ([giver, me]) => {
       const big = content(LARGE_BYTES + 77)
       const small = content(1000)
@@ -278,6 +278,9 @@ describe('a swarm', () => {
       const random = seeded(4)
       let got = 0
       let cancelled = 0
+      let gotBytes = 0
+      let wastedBytes = 0
+      let over = 0
       const one = async () => {
         const which = random() < 0.7 ? 0 : 1
         const { bytes, geometry } = blobs[which] as (typeof blobs)[0]
@@ -290,12 +293,17 @@ describe('a swarm', () => {
         const options = {
           signal: stop.signal,
           onProgress: (n: number) => stopAfter !== undefined && n > stopAfter && stop.abort(),
+          onOver: (wasted: number) => {
+            over++
+            wastedBytes += wasted
+          },
         }
         if (stopAfter !== undefined && random() < 0.3) setImmediate(() => stop.abort())
         try {
           await (swarms[which] as Swarm).request(giver.ref.id, index, into, options)
           assert.ok(into.equals(bytes.subarray(start, start + length)))
           got++
+          gotBytes += length
         } catch (error) {
           assert.equal(error, stop.signal.reason)
           cancelled++
@@ -306,6 +314,9 @@ describe('a swarm', () => {
       }
       await Promise.all(Array.from({ length: 8 }, worker))
       assert.ok(got > 50 && cancelled > 20, `${got} ${cancelled}`)
+      await until('every request is over', () => over === got + cancelled)
+      const came = me.transfer.traffic().reduce((sum, { receivedBytes }) => sum + receivedBytes, 0)
+      assert.equal(gotBytes + wastedBytes, came)
       for (const swarm of swarms) {
         assert.equal(swarm.neighbours()[0]?.state, 'complete')
         await swarm[Symbol.asyncDispose]()
