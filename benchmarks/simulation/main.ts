@@ -1,6 +1,6 @@
 /**
  * One simulated crowd: `node --conditions=shoal-source benchmarks/simulation/main.ts [--hosts 1000] [--mbit 50] [--origin-mbit 50] [--mib 128]
- * [--seed 1] [--spread-ms 1000] [--kill rendezvous@6000]… [--any-order] [--json]`.
+ * [--seed 1] [--spread-ms 1000] [--kill rendezvous@6000]… [--slow 2@5]… [--any-order] [--json]`.
  */
 import { parseArgs } from 'node:util'
 import { type Figures, figuresOf } from './figures.ts'
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     'origin-dies-ms': { type: 'string' },
     cores: { type: 'string' },
     kill: { type: 'string', multiple: true },
+    slow: { type: 'string', multiple: true },
     'any-order': { type: 'boolean' },
     json: { type: 'boolean' },
   },
@@ -46,6 +47,7 @@ function scenarioOf(): Scenario {
     sharedCores: number('cores', DEFAULTS.sharedCores),
     readsInOrder: values['any-order'] !== true,
     deaths: (values.kill ?? []).map(deathOf),
+    slow: (values.slow ?? []).map((text) => ({ host: Number(text.split('@')[0]), mbit: Number(text.split('@')[1]) })),
   }
 }
 

@@ -1,20 +1,24 @@
-import { createLease, expiryOf, type Lease } from './lease.ts'
+import { expiryOf, type Lease } from './lease.ts'
+import { LeaseBook } from './lease-book.ts'
 import type { Ledger } from './ledger.ts'
-import { Ledgers, mostVoted } from './ledgers.ts'
+import { Ledgers } from './ledgers.ts'
 import {
+  isOverdue,
   leasePieces,
-  MAX_LEASES,
   MAX_NOTED_LEASES,
-  MIN_PAUSE_MS,
+  maxLeases,
   maxLiveLeases,
   nearlyDone,
   openPieces,
   orphanedMs,
   patienceMs,
-  pauseMs,
+  restMs,
   retryMs,
 } from './policy.ts'
+import { Queue } from './queue.ts'
 import type { Run } from './ranges.ts'
+import { type Member, Roll } from './roll.ts'
+import { Speeds } from './speeds.ts'
 
 export interface Ask {
   readonly member: string
@@ -25,36 +29,24 @@ export interface Ask {
 
 export type Decision = { readonly lease: Lease } | { readonly retryMs: number }
 
-interface Member {
-  size: number
-  complete: boolean
-  failures: number
-  pausedUntil: number
-  /** It has made everybody wait for its origin's sake once. */
-  pausedAll: boolean
-  readonly leases: Set<Lease>
-}
-
 /** Who imports what of one blob in one zone: all state and every decision; time and chance are arguments. */
 export class BlobLeases {
-  readonly #members = new Map<string, Member>()
+  readonly #roll = new Roll()
   readonly #ledgers = new Ledgers()
-  /** How many members give which size. */
-  readonly #votes = new Map<number, number>()
-  readonly #leases = new Map<number, Lease>()
+  readonly #leases: LeaseBook
+  readonly #queue = new Queue()
+  readonly #speeds = new Speeds()
   readonly #random: () => number
-  readonly #nextId: () => number
-  #pausedUntil = 0
   #active = false
 
   /** @param nextId numbers leases, from 1, uniquely among all blobs of a table */
   constructor(options: { random: () => number; nextId: () => number }) {
     this.#random = options.random
-    this.#nextId = options.nextId
+    this.#leases = new LeaseBook(options.nextId)
   }
 
   get members(): number {
-    return this.#members.size
+    return this.#roll.count
   }
 
   /** Leases have been granted or noted here. */
@@ -68,7 +60,7 @@ export class BlobLeases {
   }
 
   leases(): Iterable<Lease> {
-    return this.#leases.values()
+    return this.#leases
   }
 
   /** The pieces that a live lease still has to bring. */
@@ -79,81 +71,111 @@ export class BlobLeases {
 
   /** The size that most members give; 0 when nobody knows. */
   get size(): number {
-    return mostVoted(this.#votes)
+    return this.#roll.size
   }
 
   has(id: string): boolean {
-    return this.#members.has(id)
+    return this.#roll.get(id) !== undefined
+  }
+
+  /** Whether a member was told to ask later. */
+  waits(id: string): boolean {
+    return this.#queue.has(id)
   }
 
   /** Members who hold pieces that others may not see yet, and those who hold all. */
   holders(): Set<string> {
-    const holders = new Set(this.#ledgers.importers())
-    for (const [id, { complete }] of this.#members) if (complete) holders.add(id)
-    return holders
+    return new Set([...this.#ledgers.importers(), ...this.#roll.complete()])
   }
 
   /** @returns whether that changed what the size is taken for */
   join(id: string, size: number): boolean {
     const before = this.size
-    const member = this.#member(id)
+    const member = this.#roll.enter(id)
     member.complete = false
-    this.#vote(member, size)
+    this.#roll.vote(member, size)
     return this.size !== before
   }
 
-  /** It holds everything and wants nothing more. @returns whether pieces became free */
-  complete(id: string): boolean {
-    const member = this.#members.get(id)
-    if (member === undefined) return false
+  /** It holds everything and wants nothing more. */
+  complete(id: string): void {
+    const member = this.#roll.get(id)
+    if (member === undefined) return
     member.complete = true
-    return this.#dropLeases(member)
+    this.#queue.leave(id)
+    for (const lease of member.leases) this.#end(lease, member)
   }
 
-  /** It is gone, and what it brought with it. @returns whether pieces became free */
-  leave(id: string): boolean {
-    const member = this.#members.get(id)
-    if (member === undefined) return false
-    const freed = this.#dropLeases(member)
-    this.#vote(member, 0)
-    this.#members.delete(id)
-    return this.#ledgers.forget(id) || freed
+  /** It is gone, and what it brought with it. */
+  leave(id: string): void {
+    const member = this.#roll.get(id)
+    if (member === undefined) return
+    for (const lease of member.leases) this.#end(lease, member)
+    this.#queue.leave(id)
+    this.#speeds.forget(id)
+    this.#roll.delete(member)
+    this.#ledgers.forget(id)
   }
 
   ask(ask: Ask, now: number): Decision {
-    const member = this.#member(ask.member)
-    this.#vote(member, ask.size)
-    const pausedUntil = Math.max(this.#pausedUntil, member.pausedUntil)
-    if (pausedUntil > now) return { retryMs: pausedUntil - now }
-    const lease = this.#mayLease(member) ? this.#grant(ask, now) : undefined
-    return lease === undefined ? { retryMs: retryMs(this.members, this.#random) } : { lease }
+    const member = this.#roll.enter(ask.member)
+    this.#roll.vote(member, ask.size)
+    const pauseMs = this.#roll.pauseOf(member, now)
+    if (pauseMs > 0) return { retryMs: pauseMs }
+    const lease = this.#mayLease(member, now) ? this.#grant(member, ask, now) : undefined
+    if (lease === undefined) {
+      this.#queue.enter(member.id)
+      return { retryMs: retryMs(this.members, this.#random) }
+    }
+    this.#queue.leave(member.id)
+    return { lease }
+  }
+
+  /**
+   * Who of those that wait should ask now, for each lease that may be granted: whoever has waited for longest of those who have
+   * imported least, and before those who brought nothing when it was their turn.
+   */
+  call(now: number): string[] {
+    const { size } = this
+    const ledger = this.#ledgers.get(size)
+    const room = ledger === undefined ? Number(!this.#leases.opening) : Math.min(ledger.free, this.#room(size, now))
+    if (room <= 0 || this.#queue.size === 0 || this.#roll.pausedUntil > now || this.#leases.streaming(size)) return []
+    const may = (id: string) => {
+      const member = this.#roll.get(id)
+      return member !== undefined && this.#roll.pauseOf(member, now) <= 0 && this.#mayLease(member, now)
+    }
+    return this.#queue.call(room, may, (a, b) => this.#rank(a) - this.#rank(b), now)
   }
 
   /** Notes what a member imports by the leave of another table. @returns `undefined` when others import all of it */
   hold(id: string, size: number, run: Run, now: number): Lease | undefined {
-    const member = this.#member(id)
-    this.#vote(member, size)
-    if (this.#live(member) >= MAX_NOTED_LEASES) return undefined
-    if (size === 0) return this.#openLease() === undefined ? this.#add(id, member, 0, { first: 0, last: 0 }, now) : undefined
-    const ledger = this.#ledgers.open(size, this.#votes, now)
+    const member = this.#roll.enter(id)
+    this.#roll.vote(member, size)
+    let live = 0
+    for (const { lapsed } of member.leases) if (!lapsed) live++
+    if (live >= MAX_NOTED_LEASES) return undefined
+    if (size === 0) return this.#open(member, now)
+    const ledger = this.#ledgers.open(size, this.#roll.votes, now)
     if (ledger === undefined) return undefined
     const last = Math.min(run.last, run.first + leasePieces(ledger.geometry) - 1)
-    return this.#lease(id, member, ledger, { first: run.first, last }, 'free', now)
+    return this.#lease(member, ledger, { first: run.first, last }, 'free', now)
   }
 
-  /** The origin has answered a leaseholder. @returns whether others should look again */
+  /** The origin has answered a leaseholder. @returns whether the size was learnt, or is another now */
   opened(id: string, leaseId: number, size: number, streams: boolean, now: number): boolean {
-    const lease = this.#leaseOf(id, leaseId)
-    const member = this.#members.get(id)
-    if (lease === undefined || member === undefined || (lease.size > 0 && lease.size !== size)) return false
+    const member = this.#roll.get(id)
+    const lease = member && this.#leases.of(member, leaseId)
+    if (member === undefined || lease === undefined || (lease.size > 0 && lease.size !== size)) return false
     const before = this.size
     const learnt = lease.size === 0
     lease.opened = true
     lease.heardAt = now
-    if (size === 0) return this.#end(lease)
-    this.#vote(member, size)
-    const ledger = this.#ledgers.open(size, this.#votes, now)
-    if (ledger === undefined) return this.#end(lease)
+    if (size > 0) this.#roll.vote(member, size)
+    const ledger = size === 0 ? undefined : this.#ledgers.open(size, this.#roll.votes, now)
+    if (ledger === undefined) {
+      this.#end(lease, member)
+      return false
+    }
     ledger.streams = streams
     if (learnt) this.#settle(lease, ledger)
     if (streams) this.#widen(lease, ledger)
@@ -161,124 +183,124 @@ export class BlobLeases {
   }
 
   alive(id: string, leaseId: number, now: number): void {
-    const lease = this.#leaseOf(id, leaseId)
+    const member = this.#roll.get(id)
+    const lease = member && this.#leases.of(member, leaseId)
     if (lease === undefined) return
     lease.heardAt = now
     this.#revive(lease, now)
   }
 
-  /** @returns whether another lease may be granted now */
-  progress(id: string, leaseId: number, index: number, now: number): boolean {
-    const lease = this.#leaseOf(id, leaseId)
-    const member = this.#members.get(id)
+  progress(id: string, leaseId: number, index: number, now: number): void {
+    const member = this.#roll.get(id)
+    const lease = member && this.#leases.of(member, leaseId)
     const ledger = lease && this.#ledgers.get(lease.size)
-    if (lease === undefined || member === undefined || ledger === undefined) return false
-    if (index < lease.first || index > lease.last) return false
+    if (member === undefined || lease === undefined || ledger === undefined) return
+    if (index < lease.first || index > lease.last) return
+    const tookMs = now - lease.progressedAt
     lease.opened = true
     lease.heardAt = now
     lease.progressedAt = now
     member.failures = 0
+    member.missed = 0
     this.#revive(lease, now)
-    if (!ledger.imported(lease.id, index, id, now)) return false
-    if (--lease.remaining === 0) this.#end(lease)
-    return nearlyDone(lease) && this.#mayMore(lease.size)
+    if (!ledger.imported(lease.id, index, id, now)) return
+    member.imported++
+    this.#speeds.note(id, tookMs)
+    if (--lease.remaining === 0) this.#end(lease, member, now)
   }
 
-  /** @returns whether pieces became free */
-  end(id: string, leaseId: number, outcome: { done: boolean; retryAfterMs: number }, now: number): boolean {
-    const lease = this.#leaseOf(id, leaseId)
-    const member = this.#members.get(id)
-    if (lease === undefined || member === undefined) return false
-    if (!outcome.done) this.#failed(member, outcome.retryAfterMs, now)
-    return this.#end(lease)
+  end(id: string, leaseId: number, outcome: { done: boolean; retryAfterMs: number }, now: number): void {
+    const member = this.#roll.get(id)
+    const lease = member && this.#leases.of(member, leaseId)
+    if (member === undefined || lease === undefined) return
+    if (!outcome.done) this.#roll.failed(member, outcome.retryAfterMs, now)
+    this.#end(lease, member, now)
   }
 
-  /** Takes back what shows no life. @returns whether pieces became free */
-  expire(now: number): boolean {
-    let freed = false
-    for (const lease of this.#leases.values()) {
-      if (lease.lapsed || expiryOf(lease) > now) continue
+  /** Takes back what shows no life. */
+  expire(now: number): void {
+    for (const id of this.#queue.expire(now)) {
+      const member = this.#roll.get(id)
+      if (member !== undefined) member.missed++
+    }
+    for (const lease of this.#leases) {
+      if (lease.lapsed || expiryOf(lease, this.#speeds.usualMs) > now) continue
       lease.lapsed = true
       this.#release(lease)
-      freed = true
-      const member = this.#members.get(lease.member)
-      if (member !== undefined) this.#failed(member, 0, now)
+      if (lease.size > 0) this.#speeds.note(lease.member, now - lease.progressedAt)
+      const member = this.#roll.get(lease.member)
+      if (member !== undefined) this.#roll.failed(member, 0, now)
     }
-    return freed
   }
 
-  /** When `expire` next has something to do. */
+  /** When `expire` or `call` next has something to do. */
   nextExpiry(): number | undefined {
-    let next: number | undefined
-    for (const lease of this.#leases.values())
-      if (!lease.lapsed) next = Math.min(next ?? Number.POSITIVE_INFINITY, expiryOf(lease))
+    let next = this.#queue.nextExpiry()
+    for (const lease of this.#leases)
+      if (!lease.lapsed) next = Math.min(next ?? Number.POSITIVE_INFINITY, expiryOf(lease, this.#speeds.usualMs))
     return next
   }
 
-  #member(id: string): Member {
-    let member = this.#members.get(id)
-    if (member === undefined) {
-      member = { size: 0, complete: false, failures: 0, pausedUntil: 0, pausedAll: false, leases: new Set() }
-      this.#members.set(id, member)
-    }
-    return member
-  }
-
-  /** What a member says the size is; 0 takes its word back. */
-  #vote(member: Member, size: number): void {
-    if (member.size === size) return
-    const before = (this.#votes.get(member.size) ?? 0) - 1
-    if (before > 0) this.#votes.set(member.size, before)
-    else this.#votes.delete(member.size)
-    member.size = size
-    if (size > 0) this.#votes.set(size, (this.#votes.get(size) ?? 0) + 1)
-  }
-
-  #mayLease(member: Member): boolean {
-    const live = [...member.leases].filter((lease) => !lease.lapsed)
-    return live.length < MAX_LEASES && live.every(nearlyDone)
-  }
-
-  /** Whether the origin has room for another importer of a blob of this size: a lie about it keeps nobody else waiting. */
-  #mayMore(size: number): boolean {
+  /** Whether it is this member's turn, as far as that does not depend on others who wait. */
+  #mayLease(member: Member, now: number): boolean {
     let live = 0
-    for (const lease of this.#leases.values()) if (lease.size === size && !lease.lapsed && !nearlyDone(lease)) live++
-    return live < maxLiveLeases(this.members)
+    for (const lease of member.leases) {
+      if (lease.lapsed) continue
+      if (!nearlyDone(lease)) return false
+      live++
+    }
+    if (live >= maxLeases(this.members)) return false
+    const pieceMs = this.#speeds.of(member.id) ?? 0
+    return !this.#speeds.slow(member.id) || now - member.endedAt >= restMs(pieceMs) || !this.#othersImport(member)
   }
 
-  #grant({ member: id, size: asked, runs }: Ask, now: number): Lease | undefined {
-    const member = this.#member(id)
+  /** Whether others import or would, who are not slow. */
+  #othersImport({ id }: Member): boolean {
+    return this.#leases.count(({ member }) => member !== id && !this.#speeds.slow(member)) > 0
+  }
+
+  /** Leases that the origin has room for, of a blob of this size: a lie about it keeps nobody else waiting, nor do leases that bring nothing. */
+  #room(size: number, now: number): number {
+    const usualMs = this.#speeds.usualMs
+    const live = this.#leases.count((lease) => lease.size === size && !nearlyDone(lease) && !isOverdue(lease, usualMs, now))
+    return maxLiveLeases(this.members) - live
+  }
+
+  #rank(id: string): number {
+    const { failures = 0, missed = 0, imported = 0 } = this.#roll.get(id) ?? {}
+    return 1e9 * (failures + missed) + imported
+  }
+
+  #grant(member: Member, { size: asked, runs }: Ask, now: number): Lease | undefined {
     const size = asked > 0 ? asked : this.size
-    if (size === 0) return this.#openLease() === undefined ? this.#add(id, member, 0, { first: 0, last: 0 }, now) : undefined
-    const ledger = this.#ledgers.open(size, this.#votes, now)
-    if (ledger === undefined || this.#streaming(size) || !this.#mayMore(size)) return undefined
+    if (size === 0) return this.#open(member, now)
+    const ledger = this.#ledgers.open(size, this.#roll.votes, now)
+    if (ledger === undefined || this.#leases.streaming(size)) return undefined
+    if (this.#room(size, now) <= (size === this.size ? this.#queue.keptFrom(member.id, now) : 0)) return undefined
     const { pieces } = ledger.geometry
     const wanted = asked > 0 ? runs : [{ first: 0, last: pieces - 1 }]
     const patience = asked > 0 ? orphanedMs(this.members) : Number.POSITIVE_INFINITY
-    const run = ledger.find(wanted, id, leasePieces(ledger.geometry), now, patience)
+    const run = ledger.find(wanted, member.id, leasePieces(ledger.geometry), now, patience)
     if (run === undefined) return undefined
-    if (!ledger.streams) return this.#lease(id, member, ledger, run, 'all', now)
-    const lease = this.#lease(id, member, ledger, run, 'all', now)
-    if (lease !== undefined) this.#widen(lease, ledger)
+    const lease = this.#lease(member, ledger, run, 'all', now)
+    if (ledger.streams && lease !== undefined) this.#widen(lease, ledger)
     return lease
   }
 
-  #lease(id: string, member: Member, ledger: Ledger, run: Run, which: 'all' | 'free', now: number): Lease | undefined {
-    const lease = this.#add(id, member, ledger.geometry.size, run, now)
+  #open(member: Member, now: number): Lease | undefined {
+    if (this.#leases.opening) return undefined
+    this.#active = true
+    return this.#leases.add(member, 0, { first: 0, last: 0 }, now)
+  }
+
+  #lease(member: Member, ledger: Ledger, run: Run, which: 'all' | 'free', now: number): Lease | undefined {
+    const lease = this.#leases.add(member, ledger.geometry.size, run, now)
+    this.#active = true
     lease.granted = ledger.take(lease.id, run, which)
     lease.remaining = lease.granted
     if (lease.granted > 0) return lease
-    this.#end(lease)
+    this.#leases.delete(lease, member)
     return undefined
-  }
-
-  #add(id: string, member: Member, size: number, run: Run, now: number): Lease {
-    for (const old of member.leases) if (old.lapsed && member.leases.size >= MAX_NOTED_LEASES) this.#end(old)
-    const lease = createLease(this.#nextId(), id, size, run, now)
-    this.#leases.set(lease.id, lease)
-    member.leases.add(lease)
-    this.#active = true
-    return lease
   }
 
   /** An open lease becomes one of the first pieces. */
@@ -303,54 +325,19 @@ export class BlobLeases {
   #revive(lease: Lease, now: number): void {
     if (!lease.lapsed) return
     const ledger = this.#ledgers.get(lease.size)
-    if (ledger === undefined ? this.#openLease() !== undefined : lease.streams && this.#streaming(lease.size)) return
+    if (ledger === undefined ? this.#leases.opening : lease.streams && this.#leases.streaming(lease.size)) return
     if (now - lease.progressedAt > patienceMs(ledger?.geometry.pieceBytes ?? 0)) return
     lease.lapsed = false
     if (ledger !== undefined) lease.remaining = ledger.take(lease.id, lease, 'free')
   }
 
-  #failed(member: Member, retryAfterMs: number, now: number): void {
-    member.failures++
-    member.pausedUntil = Math.max(member.pausedUntil, now + Math.max(retryAfterMs, pauseMs(member.failures)))
-    if (retryAfterMs < MIN_PAUSE_MS || member.pausedAll) return
-    member.pausedAll = true
-    this.#pausedUntil = Math.max(this.#pausedUntil, now + retryAfterMs)
+  #end(lease: Lease, member: Member, now?: number): void {
+    this.#leases.delete(lease, member)
+    if (now !== undefined) member.endedAt = now
+    if (!lease.lapsed) this.#release(lease)
   }
 
-  #dropLeases(member: Member): boolean {
-    let freed = false
-    for (const lease of member.leases) freed = this.#end(lease) || freed
-    return freed
-  }
-
-  #end(lease: Lease): boolean {
-    this.#leases.delete(lease.id)
-    this.#members.get(lease.member)?.leases.delete(lease)
-    return !lease.lapsed && this.#release(lease)
-  }
-
-  #release(lease: Lease): boolean {
-    return lease.size === 0 || (this.#ledgers.get(lease.size)?.release(lease.id, lease) ?? 0) > 0 || lease.streams
-  }
-
-  #live(member: Member): number {
-    let live = 0
-    for (const lease of member.leases) if (!lease.lapsed) live++
-    return live
-  }
-
-  #leaseOf(id: string, leaseId: number): Lease | undefined {
-    const lease = this.#leases.get(leaseId)
-    return lease?.member === id ? lease : undefined
-  }
-
-  #openLease(): Lease | undefined {
-    for (const lease of this.#leases.values()) if (lease.size === 0 && !lease.lapsed) return lease
-    return undefined
-  }
-
-  #streaming(size: number): boolean {
-    for (const lease of this.#leases.values()) if (lease.streams && lease.size === size && !lease.lapsed) return true
-    return false
+  #release(lease: Lease): void {
+    if (lease.size > 0) this.#ledgers.get(lease.size)?.release(lease.id, lease)
   }
 }

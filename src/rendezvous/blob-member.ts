@@ -6,7 +6,7 @@ import type { Clock } from '../clock.ts'
 import type { PeerRef } from '../net/host.ts'
 import { LeasedGrant } from './leased-grant.ts'
 import type { Line } from './line.ts'
-import { answerMs, leasePieces, MAX_LEASES, OPEN_LAST } from './policy.ts'
+import { answerMs, leasePieces, maxLeases, OPEN_LAST } from './policy.ts'
 import { firstRun, runsOf } from './ranges.ts'
 import type { Grant, Membership } from './rendezvous.ts'
 import { type Seat, Seats } from './seats.ts'
@@ -262,7 +262,7 @@ export class BlobMember implements Membership {
 
   /** Nobody answers. Others may be in the same position, so where to begin is left to chance. */
   #alone(orphans: readonly number[], size: number | undefined): Grant | undefined {
-    if (this.#grants.size >= MAX_LEASES) return undefined
+    if (this.#grants.size >= maxLeases(this.#options.members().length + 1)) return undefined
     if (size === undefined) return this.#createGrant(undefined, { first: 0, last: OPEN_LAST })
     const start = this.#options.members().length === 0 ? 0 : Math.floor(this.#options.random() * orphans.length)
     const run = firstRun(orphans.slice(start), leasePieces(geometryOf(size)))

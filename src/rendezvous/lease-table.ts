@@ -44,12 +44,10 @@ export class LeaseTable {
     return blob.has(member) || blob.members < this.#bounds.membersPerBlob ? blob : undefined
   }
 
-  /** @returns whether pieces became free */
-  leave(digest: Digest, member: string): boolean {
+  leave(digest: Digest, member: string): void {
     const blob = this.get(digest)
-    const freed = blob?.leave(member) ?? false
+    blob?.leave(member)
     if (blob?.members === 0) this.#blobs.delete(digest.toString())
-    return freed
   }
 
   /** Keeps the memory of all ledgers bounded: to be called after what may have made one. */
@@ -59,11 +57,9 @@ export class LeaseTable {
     while (pieces > this.#bounds.pieces && this.#blobs.size > 1) pieces -= this.#dropOldest()
   }
 
-  /** Takes back what shows no life. @returns the digests of blobs of which pieces became free */
-  expire(now: number): string[] {
-    const freed: string[] = []
-    for (const [key, blob] of this.#blobs) if (blob.expire(now)) freed.push(key)
-    return freed
+  /** Takes back what shows no life. */
+  expire(now: number): void {
+    for (const blob of this.#blobs.values()) blob.expire(now)
   }
 
   nextExpiry(): number | undefined {

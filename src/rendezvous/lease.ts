@@ -29,8 +29,8 @@ export function createLease(id: number, member: string, size: number, { first, l
   return { id, member, size, first, last, ...nothingYet, heardAt: now, progressedAt: now }
 }
 
-/** When it lapses if nothing more is heard. */
-export function expiryOf({ size, heardAt, progressedAt }: Lease): number {
+/** When it lapses if nothing more is heard. `usualMs`: what others take for a piece, if that is known. */
+export function expiryOf({ size, heardAt, progressedAt }: Lease, usualMs: number | undefined): number {
   const pieceBytes = size === 0 ? 0 : geometryOf(size).pieceBytes
-  return Math.min(heardAt + SILENCE_MS, progressedAt + patienceMs(pieceBytes))
+  return Math.min(heardAt + SILENCE_MS, progressedAt + patienceMs(pieceBytes, usualMs))
 }

@@ -12,6 +12,7 @@ export class Ledger {
   readonly #numbers = new Map<string, number>()
   readonly #startedAt: number
   #lastNumber = 0
+  #free: number
   /** What was last said of the origin: that it ignores ranges. */
   streams = false
 
@@ -22,6 +23,12 @@ export class Ledger {
     this.#importer = new Uint16Array(pieces)
     this.#importedAt = new Uint32Array(pieces)
     this.#startedAt = now
+    this.#free = pieces
+  }
+
+  /** Pieces that are not leased and were not imported. */
+  get free(): number {
+    return this.#free
   }
 
   /** Those whose imports are still on the books. */
@@ -65,6 +72,7 @@ export class Ledger {
     let taken = 0
     for (let index = first; index <= last; index++) {
       if (this.#lease[index] !== 0 || (which === 'free' && this.#importer[index] !== 0)) continue
+      if (this.#importer[index] === 0) this.#free--
       this.#lease[index] = lease
       taken++
     }
@@ -80,6 +88,7 @@ export class Ledger {
       this.#importer[index] = 0
       freed++
     }
+    this.#free += freed
     return freed
   }
 
@@ -87,6 +96,7 @@ export class Ledger {
   imported(lease: number, index: number, importer: string, now: number): boolean {
     const leased = this.#lease[index]
     if (leased !== lease && leased !== 0) return false
+    if (leased === 0 && this.#importer[index] === 0) this.#free--
     this.#lease[index] = 0
     this.#importer[index] = this.#numberOf(importer)
     this.#importedAt[index] = now - this.#startedAt
@@ -98,7 +108,11 @@ export class Ledger {
     const number = this.#numbers.get(importer)
     if (number === undefined) return false
     this.#numbers.delete(importer)
-    for (let index = 0; index < this.geometry.pieces; index++) if (this.#importer[index] === number) this.#importer[index] = 0
+    for (let index = 0; index < this.geometry.pieces; index++) {
+      if (this.#importer[index] !== number) continue
+      this.#importer[index] = 0
+      if (this.#lease[index] === 0) this.#free++
+    }
     return true
   }
 
@@ -115,5 +129,6 @@ export class Ledger {
     this.#numbers.clear()
     this.#importer.fill(0)
     this.#lastNumber = 0
+    this.#free = this.#lease.reduce((free, lease) => (lease === 0 ? free + 1 : free), 0)
   }
 }

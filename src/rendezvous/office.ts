@@ -2,7 +2,6 @@ import type { Digest } from '../../protocols/digest.ts'
 import type { CounterMessage, MemberMessage, SwarmPeer } from '../../protocols/rendezvous/codec.ts'
 import { MAX_WAIT_MS } from '../../protocols/rendezvous/limits.ts'
 import type { Clock } from '../clock.ts'
-import { sample } from '../sample.ts'
 import type { BlobLeases } from './blob-leases.ts'
 import { LeaseTable, TABLE_BOUNDS, type TableBounds } from './lease-table.ts'
 import { Roster } from './roster.ts'
@@ -10,8 +9,6 @@ import { Roster } from './roster.ts'
 /** Newcomers are told of together. */
 const SPREAD_MS = 25
 const TICK_MS = 100
-/** How many of those who wait are called when something became free: there may be little of it. */
-const MAX_CALLED = 16
 
 export interface OfficeOptions {
   readonly clock: Clock
@@ -37,8 +34,6 @@ interface Desk {
   readonly digest: Digest
   readonly roster: Roster
   readonly attendants: Map<string, Attendant>
-  /** Those who were told to ask later. */
-  readonly waiting: Set<string>
 }
 
 /** The rendezvous that this node is for others and for itself: hears what members say, and answers by the lease table. */
@@ -85,17 +80,20 @@ export class Office {
         this.#hold(visitor, blob, message)
         return
       case 'opened':
-        if (blob.opened(id, message.lease, message.size, message.streams, now)) this.#call(digest, 'all')
+        if (blob.opened(id, message.lease, message.size, message.streams, now)) this.#tellSize(digest)
+        this.#call(digest)
         this.#table.trim()
         return
       case 'alive':
         blob.alive(id, message.lease, now)
         return
       case 'progress':
-        if (blob.progress(id, message.lease, message.index, now)) this.#call(digest, 'one')
+        blob.progress(id, message.lease, message.index, now)
+        this.#call(digest)
         return
       case 'end':
-        if (blob.end(id, message.lease, message, now)) this.#call(digest, 'some')
+        blob.end(id, message.lease, message, now)
+        this.#call(digest)
     }
   }
 
@@ -105,8 +103,8 @@ export class Office {
     if (desk !== undefined && desk.attendants.get(visitor.peerId)?.visitor !== visitor) return
     desk?.attendants.delete(visitor.peerId)
     desk?.roster.delete(visitor.peerId)
-    desk?.waiting.delete(visitor.peerId)
-    if (this.#table.leave(digest, visitor.peerId)) this.#call(digest, 'some')
+    this.#table.leave(digest, visitor.peerId)
+    this.#call(digest)
     if (desk?.attendants.size === 0) this.#desks.delete(digest.toString())
   }
 
@@ -136,12 +134,15 @@ export class Office {
     const others = known ? [] : desk.roster.introduce(id, blob.holders(), this.#options.random)
     this.#tellOf(visitor, desk, blob, others)
     if (!known) this.#spreadSoon(desk)
-    if (learnt) this.#call(digest, 'all')
+    if (learnt) this.#tellSize(digest)
   }
 
   #unregister(visitor: Visitor, digest: Digest, complete: boolean): void {
     if (!complete) this.leave(visitor, digest)
-    else if (this.#table.get(digest)?.complete(visitor.peerId) === true) this.#call(digest, 'some')
+    else {
+      this.#table.get(digest)?.complete(visitor.peerId)
+      this.#call(digest)
+    }
   }
 
   #ask(visitor: Visitor, { digest, request, size, ranges }: Extract<MemberMessage, { type: 'ask' }>): void {
@@ -153,13 +154,10 @@ export class Office {
     const blob = this.#table.use(digest, id)
     const runs = ranges.map(({ first, count }) => ({ first, last: first + count - 1 }))
     const decision = blob?.has(id) === true ? blob.ask({ member: id, size, runs }, now) : { retryMs: MAX_WAIT_MS }
-    const desk = this.#desks.get(digest.toString())
     if ('retryMs' in decision) {
-      desk?.waiting.add(visitor.peerId)
       visitor.tell({ type: 'wait', digest, request, retryMs: Math.min(MAX_WAIT_MS, Math.ceil(decision.retryMs)) })
       return
     }
-    desk?.waiting.delete(visitor.peerId)
     this.#tellGrant(visitor, digest, request, decision.lease)
   }
 
@@ -190,25 +188,25 @@ export class Office {
     visitor.tell({ type: 'members', digest: desk.digest, size, active, peers })
   }
 
-  /** Tells those who wait that there may be something for them. */
-  #call(digest: Digest, how: 'one' | 'some' | 'all'): void {
+  /** Those who wait here are told the size, and may ask. */
+  #tellSize(digest: Digest): void {
     const desk = this.#desks.get(digest.toString())
     const blob = this.#table.get(digest)
     if (desk === undefined || blob === undefined) return
-    const called =
-      how === 'all' ? [...desk.waiting] : sample([...desk.waiting], how === 'one' ? 1 : MAX_CALLED, this.#options.random)
-    for (const id of called) {
-      desk.waiting.delete(id)
-      const visitor = desk.attendants.get(id)?.visitor
-      if (visitor === undefined) continue
-      if (how === 'all') this.#tellOf(visitor, desk, blob, [])
-      visitor.tell({ type: 'wait', digest, request: 0, retryMs: 0 })
-    }
+    for (const { visitor } of desk.attendants.values()) if (blob.waits(visitor.peerId)) this.#tellOf(visitor, desk, blob, [])
+  }
+
+  /** Tells those whose turn it is that there is something for them. */
+  #call(digest: Digest): void {
+    const desk = this.#desks.get(digest.toString())
+    const called = this.#table.get(digest)?.call(this.#options.clock.now()) ?? []
+    for (const id of called) desk?.attendants.get(id)?.visitor.tell({ type: 'wait', digest, request: 0, retryMs: 0 })
+    if (called.length > 0) this.#tickSoon()
   }
 
   #desk(digest: Digest): Desk {
     const key = digest.toString()
-    const desk = this.#desks.get(key) ?? { digest, roster: new Roster(), attendants: new Map(), waiting: new Set() }
+    const desk = this.#desks.get(key) ?? { digest, roster: new Roster(), attendants: new Map() }
     this.#desks.set(key, desk)
     return desk
   }
@@ -234,10 +232,8 @@ export class Office {
   #tickSoon(): void {
     this.#cancelTick ??= this.#options.clock.after(TICK_MS, () => {
       this.#cancelTick = undefined
-      for (const key of this.#table.expire(this.#options.clock.now())) {
-        const desk = this.#desks.get(key)
-        if (desk !== undefined) this.#call(desk.digest, 'some')
-      }
+      this.#table.expire(this.#options.clock.now())
+      for (const { digest } of this.#desks.values()) this.#call(digest)
       if (this.#table.nextExpiry() !== undefined) this.#tickSoon()
     })
   }

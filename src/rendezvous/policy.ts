@@ -24,18 +24,28 @@ export function leasePieces({ size, pieceBytes }: Geometry): number {
 
 /** A lease dies so long after the last sign of life, which on a busy link comes a second or two late. */
 export const SILENCE_MS = 4_000
-/** Leases that one member may have at a time: the next may begin while the last pieces of one come in, so that the origin's link never idles. */
-export const MAX_LEASES = 2
 /** Leases that one member may have noted: its own, those it was granted elsewhere, and those that have lapsed. */
 export const MAX_NOTED_LEASES = 6
 export const MIN_PAUSE_MS = 250
 const MAX_PAUSE_MS = 8_000
+const FEW_MEMBERS = 4
+/** Slow is so many times what others take, and longer than a busy machine may take for once. */
+const SLOW_TIMES = 2
+const LEAST_SLOW_MS = 500
+const REST_TIMES = 16
+/** What takes so many times longer than others', and no less than that, is not waited for. */
+const PATIENCE_TIMES = 4
+const LEAST_PATIENCE_MS = 2_000
 const FEWEST_LIVE = 8
 const MOST_LIVE = 16
 
-/** However much life it shows, a lease that brings in no piece for so long is granted to another. */
-export function patienceMs(pieceBytes: number): number {
-  return 10_000 + pieceBytes / 128
+/**
+ * However much life it shows, a lease that brings in no piece for so long is granted to another. `usualMs`: what others take for a
+ * piece, if that is known.
+ */
+export function patienceMs(pieceBytes: number, usualMs?: number): number {
+  const most = 10_000 + pieceBytes / 128
+  return usualMs === undefined ? most : Math.min(most, Math.max(LEAST_PATIENCE_MS, PATIENCE_TIMES * usualMs))
 }
 
 /** So long after its import a piece that somebody still does not see is taken for lost. In a large swarm news takes longer. */
@@ -49,6 +59,31 @@ export function orphanedMs(members: number): number {
  */
 export function maxLiveLeases(members: number): number {
   return Math.min(MOST_LIVE, Math.max(FEWEST_LIVE, Math.ceil(members / 2)))
+}
+
+/** Leases that one member may have at a time: where members are few, the next begins while the last pieces of one come in, so that the origin's link never idles. */
+export function maxLeases(members: number): number {
+  return members <= FEW_MEMBERS ? 2 : 1
+}
+
+/** Whether an importer takes long for a piece compared with others. */
+export function isSlow(pieceMs: number | undefined, usualMs: number | undefined): boolean {
+  if (pieceMs === undefined || usualMs === undefined) return false
+  return pieceMs > Math.max(LEAST_SLOW_MS, SLOW_TIMES * usualMs)
+}
+
+/** Who is slow rests after a lease for so long, while others import: what only it holds leaves it as slowly as it came. */
+export function restMs(pieceMs: number): number {
+  return REST_TIMES * pieceMs
+}
+
+/** Whether a lease brings so little that it keeps nobody else from importing. */
+export function isOverdue(
+  { progressedAt }: { readonly progressedAt: number },
+  usualMs: number | undefined,
+  now: number,
+): boolean {
+  return now - progressedAt > (usualMs === undefined ? SILENCE_MS : Math.max(LEAST_SLOW_MS, SLOW_TIMES * usualMs))
 }
 
 /** Whether an importer may have its next lease before this one ends. One of a single piece is begun or done, never nearly done. */
