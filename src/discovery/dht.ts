@@ -16,6 +16,8 @@ const LIMITS = Object.freeze({
   sweepQueued: 256,
   /** Hosts that finish the same blob together do not announce it together. */
   spreadMs: 500,
+  /** In a zone it is waited for the others' news: those who hold the blob too may have made records enough. */
+  newsMs: 1_500,
   /** A first connection is of use when the peer has been identified and is in the routing table. */
   settleMs: 500,
   provideTimeoutMs: 30_000,
@@ -30,6 +32,8 @@ export interface DhtRecordsOptions {
   readonly routing: Routing
   /** So many hold it nearby that one more record helps nobody, and a look-up gives every record. */
   readonly hasPlenty: (digest: string) => boolean
+  /** Whether there are others nearby who would say so. */
+  readonly hasCompany: () => boolean
   /** The node is connected after it was alone: what it announced before may be known to nobody. */
   readonly onOnline: () => void
   readonly clock: Clock
@@ -40,6 +44,8 @@ export interface DhtRecordsOptions {
 interface Announcement {
   readonly digest: Digest
   readonly attempts: number
+  /** Not before, on the monotonic clock. */
+  readonly dueAt: number
 }
 
 interface Providing {
@@ -72,8 +78,10 @@ export class DhtRecords implements Sink, AsyncDisposable {
     const key = String(digest)
     const withdrawn = this.#running.get(key)?.abort.signal.aborted ?? true
     if (this.#closed || !withdrawn || this.#provided.has(key) || this.#failed.has(key)) return
-    if (this.#queue.size < LIMITS.maxQueued) this.#queue.set(key, { digest, attempts: 0 })
-    this.#wake(this.#options.random() * LIMITS.spreadMs)
+    const { clock, random, hasCompany } = this.#options
+    const dueAt = clock.now() + (hasCompany() ? LIMITS.newsMs * (1 + random()) : LIMITS.spreadMs * random())
+    if (this.#queue.size < LIMITS.maxQueued) this.#queue.set(key, { digest, attempts: 0, dueAt })
+    this.#wake(0)
   }
 
   withdraw(digest: Digest): void {
@@ -124,8 +132,10 @@ export class DhtRecords implements Sink, AsyncDisposable {
 
   #wake(delayMs: number): void {
     if (this.#closed || !this.#online || this.#cancelTimer !== undefined) return
-    if (this.#queue.size === 0 || this.#running.size >= LIMITS.concurrency) return
-    this.#cancelTimer = this.#options.clock.after(delayMs, () => {
+    const first = this.#queue.values().next().value
+    if (first === undefined || this.#running.size >= LIMITS.concurrency) return
+    const { clock } = this.#options
+    this.#cancelTimer = clock.after(Math.max(delayMs, first.dueAt - clock.now()), () => {
       this.#cancelTimer = undefined
       if (this.#online) this.#next()
       this.#wake(LIMITS.spacingMs)
@@ -170,7 +180,7 @@ export class DhtRecords implements Sink, AsyncDisposable {
     const delayMs = jittered(LIMITS.retryMs * 2 ** announcement.attempts, this.#options.random)
     const cancel = this.#options.clock.after(delayMs, () => {
       this.#failed.delete(key)
-      this.#queue.set(key, announcement)
+      this.#queue.set(key, { ...announcement, dueAt: 0 })
       this.#wake(0)
     })
     this.#failed.set(key, cancel)

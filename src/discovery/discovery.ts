@@ -26,8 +26,9 @@ export interface Discovery extends AsyncDisposable {
   /**
    * Candidates as they become known, each peer at most once per source: holders from gossip and zone members at once, then the DHT's.
    * Ends when every source has answered or failed; a source that fails is skipped.
+   * @param options.further the DHT is asked when it resolves: where a whole zone wants a blob, few need to ask
    */
-  find(digest: Digest, options: { signal: AbortSignal }): AsyncIterable<Candidate>
+  find(digest: Digest, options: { signal: AbortSignal; further?: Promise<void> | undefined }): AsyncIterable<Candidate>
   /** Tells the mesh that this node holds the whole blob: queued, batched, repeated as records age. */
   announce(digest: Digest): void
   withdraw(digest: Digest): void

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { Random } from './pace.ts'
 
 export interface HoldersLimits {
@@ -77,6 +78,13 @@ export class Holders {
   /** So many hold it that one more changes nothing. */
   hasPlenty(digest: string): boolean {
     return (this.#digests.get(digest)?.length ?? 0) >= this.#limits.maxHolders
+  }
+
+  /** How many of those who hold it come before this peer in an order that is the same for everybody and another for each blob. */
+  before(digest: string, peerId: string): number {
+    const place = (id: string) => hash('sha256', `${digest} ${id}`)
+    const own = place(peerId)
+    return this.#digests.get(digest)?.filter(({ id }) => place(id) < own).length ?? 0
   }
 
   #use(digest: string): Holder[] | undefined {

@@ -18,6 +18,8 @@ import { ZoneView } from './zone-view.ts'
 
 /** Members offered for one blob besides its known holders: asking a whole zone would cost a connection each. */
 const MAX_MEMBERS_OFFERED = 32
+/** Of one blob in the DHT, from one zone. */
+const RECORDS = 2
 /** How often everything that is held is told again: gossip can be lost, and those who held it too can be gone. */
 const SWEEP_MS = 30 * 60_000
 
@@ -46,6 +48,7 @@ export interface ZoneDiscovery extends Discovery {
   tellPause(pause: OriginPause): void
 }
 
+const NOW = Promise.resolve()
 const DEFAULTS = Object.freeze({ clock: SYSTEM_CLOCK, random: Math.random, knownHolderMs: 1_000, onPause: () => {} })
 
 /** Discovery by what the host has: gossip in the zone, the DHT across the mesh; either alone suffices. */
@@ -78,7 +81,10 @@ class Mesh implements ZoneDiscovery {
     this.#scheduleSweep()
   }
 
-  async *find(digest: Digest, { signal }: { signal: AbortSignal }): AsyncGenerator<Candidate, void, undefined> {
+  async *find(
+    digest: Digest,
+    { signal, further = NOW }: { signal: AbortSignal; further?: Promise<void> | undefined },
+  ): AsyncGenerator<Candidate, void, undefined> {
     signal.throwIfAborted()
     const closing = this.#closing.signal
     if (closing.aborted) return
@@ -88,7 +94,7 @@ class Mesh implements ZoneDiscovery {
     signal.addEventListener('abort', onAbort, { once: true })
     closing.addEventListener('abort', onClose, { once: true })
     try {
-      for await (const candidate of this.#candidates(digest, stop.signal)) {
+      for await (const candidate of this.#candidates(digest, further, stop.signal)) {
         if (!this.#stale.has(String(digest), candidate.peer.id, this.#options.clock.now())) yield candidate
       }
     } catch (error) {
@@ -135,13 +141,16 @@ class Mesh implements ZoneDiscovery {
     ])
   }
 
-  async *#candidates(digest: Digest, signal: AbortSignal): AsyncGenerator<Candidate, void, undefined> {
+  async *#candidates(digest: Digest, further: Promise<void>, signal: AbortSignal): AsyncGenerator<Candidate, void, undefined> {
     const { routing } = this.#options.host
     const known = [...this.#known(digest)]
     if (known.some(({ reason }) => reason === 'holder')) {
       yield* known.splice(0)
       // a look-up costs a dozen streams all over the mesh: a holder that is known has its chance first
       await this.#pause(this.#options.knownHolderMs, signal)
+    } else if (further !== NOW) {
+      yield* known.splice(0)
+      await resolved(further, signal)
     }
     const providers = routing && findProviders(digest, { ...this.#options, routing, signal })
     // The DHT is asked before what is known is given: a slow consumer does not delay it.
@@ -161,15 +170,13 @@ class Mesh implements ZoneDiscovery {
   /** Ends early when the look-up is over. */
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     if (ms === 0) return
-    signal.throwIfAborted()
     const { promise, resolve } = Promise.withResolvers<void>()
     const cancel = this.#options.clock.after(ms, resolve)
-    const onAbort = () => resolve()
-    signal.addEventListener('abort', onAbort, { once: true })
-    await promise
-    signal.removeEventListener('abort', onAbort)
-    cancel()
-    signal.throwIfAborted()
+    try {
+      await resolved(promise, signal)
+    } finally {
+      cancel()
+    }
   }
 
   /** What is known without asking: holders by gossip, then members of the zone, the connected ones first. */
@@ -211,7 +218,9 @@ class Mesh implements ZoneDiscovery {
     const records: DhtRecords = new DhtRecords({
       ...this.#options,
       routing,
-      hasPlenty: (digest) => this.#holders.hasPlenty(digest),
+      hasPlenty: (digest) =>
+        this.#holders.hasPlenty(digest) || this.#holders.before(digest, this.#options.host.peerId) >= RECORDS,
+      hasCompany: () => this.#gossip !== undefined && this.members().length > 0,
       onOnline: () => sweep.start(),
     })
     const sweep = this.#addSweep(records)
@@ -232,4 +241,15 @@ class Mesh implements ZoneDiscovery {
       this.#scheduleSweep()
     })
   }
+}
+
+/** @throws the signal's reason */
+async function resolved(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<void>()
+  const onAbort = () => aborted.resolve()
+  signal.addEventListener('abort', onAbort, { once: true })
+  await Promise.race([promise, aborted.promise])
+  signal.removeEventListener('abort', onAbort)
+  signal.throwIfAborted()
 }

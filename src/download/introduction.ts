@@ -23,6 +23,8 @@ export class Introduction implements AsyncDisposable {
   #asking = false
   /** Pieces that this node imports whatever others do: no lease is asked for. */
   audited: ReadonlySet<number> = new Set()
+  /** Asked when this node is granted something: whether nobody elsewhere is found who holds it. */
+  mustImport: (options: { signal: AbortSignal }) => Promise<boolean> = async () => true
 
   constructor(digest: Digest, rendezvous: Rendezvous, bell: Bell, onMember: (peer: PeerRef) => void) {
     this.#digest = digest
@@ -82,11 +84,22 @@ export class Introduction implements AsyncDisposable {
       this.#askAt = performance.now() + ASK_AGAIN_MS
       const grant = await (this.#membership as Membership).ask(orphans, size, options)
       if (grant !== undefined) this.#askAt = 0
-      return grant
+      return grant && (await this.#needed(grant, options))
     } finally {
       this.#asking = false
       this.#bell.ring()
     }
+  }
+
+  /** Gives a grant back when what it is about can be had from a peer after all. */
+  async #needed(grant: Grant, options: { signal: AbortSignal }): Promise<Grant | undefined> {
+    let needed = false
+    try {
+      needed = await this.mustImport(options)
+    } finally {
+      if (!needed) grant.end({ ok: true })
+    }
+    return needed ? grant : undefined
   }
 
   /** This node holds the whole. */

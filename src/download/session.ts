@@ -183,7 +183,7 @@ export class Session {
       if (!this.#parts.bans.has(peer.id)) swarm.add(peer)
     })
     this.#introduction = introduction
-    const search = new Search(this.digest, swarm, this.#bell, introduction, this.#parts)
+    const search = new Search(this.digest, swarm, this.#bell, introduction, this.#parts, () => this.#sources.length > 0)
     this.#search = search
     void search.run(signal)
     const tick = setInterval(ring, TICK_MS)

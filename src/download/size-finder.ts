@@ -117,14 +117,13 @@ async function fromOrigin(question: SizeQuestion, source: OriginSource): Promise
 
 async function openGranted(question: SizeQuestion, source: OriginSource, grant: Grant): Promise<Found> {
   const { digest, parts, signal } = question
-  const body = await openPatiently(question, source, grant)
+  const { body, end } = await openPatiently(question, source, grant)
   const restrictedTo =
     source.type === 'registry' && body.usedAuthorization ? `${source.registry}/${source.repository}` : undefined
   const mediaType = source.type === 'registry' && source.kind === 'manifest' ? body.mediaType : undefined
   const meta: BlobMeta | undefined = mediaType === undefined ? undefined : { mediaType }
   try {
     if (body.size !== undefined) {
-      const end = openEnd(question, grant)
       if (end !== undefined && !body.ranged && body.size > end) grant.streams()
       grant.sized(body.size)
       return found(await openWriter(parts.store, digest, body.size), { meta, restrictedTo, adopted: { grant, source, body } })
@@ -162,13 +161,20 @@ const PASSING = new Set(['ORIGIN_UNREACHABLE', 'ORIGIN_TIMEOUT', 'ORIGIN_FAILED'
 /** What is waited for a rate limit in all: one that lasts longer is an answer, which the client should have now. */
 const MAX_PATIENCE_MS = 5_000
 
+interface Opened {
+  readonly body: OriginBody
+  /** Where what was asked for ends: others may have come since. */
+  readonly end: number | undefined
+}
+
 /** A 503 or a cut is tried again a few times: nobody has been promised anything yet, but a pull should not die of a hiccup. */
-async function openPatiently(question: SizeQuestion, source: OriginSource, grant: Grant): Promise<OriginBody> {
+async function openPatiently(question: SizeQuestion, source: OriginSource, grant: Grant): Promise<Opened> {
   let patienceMs = MAX_PATIENCE_MS
   for (let attempt = 1; ; attempt++) {
     try {
       const range = { start: 0, end: openEnd(question, grant) }
-      return await question.parts.origin.open(source, question.digest, range, { signal: question.signal })
+      const body = await question.parts.origin.open(source, question.digest, range, { signal: question.signal })
+      return { body, end: range.end }
     } catch (error) {
       const code = codeOf(error)
       const pauseMs = retryAfterMs(error) ?? FIRST_PAUSE_MS * 2 ** (attempt - 1)

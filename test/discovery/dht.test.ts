@@ -94,7 +94,7 @@ describe('both together', () => {
 type PeerListener = Parameters<Host['onPeer']>[0]
 
 /** Records over a routing that the test answers for; `connected` says whether there is a peer. */
-function records(routing: Partial<Routing>, hasPlenty: (digest: string) => boolean = () => false) {
+function records(routing: Partial<Routing>, hasPlenty: (digest: string) => boolean = () => false, hasCompany = () => false) {
   const clock = new VirtualClock()
   let peers = [{}] as unknown as ReturnType<Host['peers']>
   let tell: PeerListener = () => {}
@@ -113,6 +113,7 @@ function records(routing: Partial<Routing>, hasPlenty: (digest: string) => boole
     },
     routing: { provide: async () => {}, cancel: async () => {}, find: async function* () {}, ...routing },
     hasPlenty,
+    hasCompany,
     onOnline: () => {
       onlines++
     },
@@ -173,6 +174,26 @@ describe('records in the DHT', () => {
     await clock.advance(60_000)
     assert.ok(made.length > 0 && made.length < 30, `${made.length} of 200`)
     await dht[Symbol.asyncDispose]()
+  })
+
+  it('wait for the news of others nearby, who may have made enough', async () => {
+    const made: string[] = []
+    const heard = new Set<string>()
+    const provide = async (cid: { toString(): string }) => void made.push(cid.toString())
+    const { clock, dht } = records(
+      { provide },
+      (digest) => heard.has(digest),
+      () => true,
+    )
+    dht.offer(blob(1))
+    dht.offer(blob(2))
+    await clock.advance(1_400)
+    assert.deepEqual(made, [])
+    heard.add(String(blob(1)))
+    await clock.advance(3_000)
+    assert.equal(made.length, 1)
+    await dht[Symbol.asyncDispose]()
+    assert.equal(clock.pending, 0)
   })
 
   it('are made anew after the node was cut off from everybody', async () => {

@@ -28,6 +28,19 @@ describe('who holds what', () => {
     assert.ok(!kept.every((id) => ['p0', 'p1', 'p2', 'p3'].includes(id)))
   })
 
+  it('puts those who hold a blob into one order, which is another for each blob', () => {
+    const ids = ['a', 'b', 'c', 'd', 'e']
+    const placesOf = (digest: string) =>
+      ids.map((self) => {
+        const holders = new Holders(seeded(4))
+        for (const id of ids) if (id !== self) holders.add(digest, id)
+        return holders.before(digest, self)
+      })
+    for (const digest of ['x', 'y']) assert.deepEqual(placesOf(digest).toSorted(), [0, 1, 2, 3, 4])
+    assert.notDeepEqual(placesOf('x'), placesOf('y'))
+    assert.equal(new Holders(seeded(4)).before('x', 'a'), 0)
+  })
+
   it('forgets what was not asked for or told of for longest', () => {
     const holders = new Holders(seeded(3), { maxDigests: 3 })
     for (const digest of ['x', 'y', 'z']) holders.add(digest, 'a')
