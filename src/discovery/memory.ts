@@ -2,16 +2,19 @@ import type { Digest } from '../../protocols/digest.ts'
 import { type ZoneLabel, zoneName } from '../../protocols/zone.ts'
 import type { PeerRef } from '../net/host.ts'
 import type { Candidate, Discovery, Member } from './discovery.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 /** What the nodes of one process know of each other, at once and without a network. */
 export interface SharedDiscovery {
   readonly members: Map<string, Member>
   /** By digest in text form, then peer id. */
   readonly holders: Map<string, Set<string>>
+  /** How often it was asked for holders in other zones, by digest. */
+  readonly lookUps: Map<string, number>
 }
 
 export function createSharedDiscovery(): SharedDiscovery {
-  return { members: new Map(), holders: new Map() }
+  return { members: new Map(), holders: new Map(), lookUps: new Map() }
 }
 
 /** A node's view of what is shared; closing it is the node's silent death as the others see it once they have noticed. */
@@ -29,17 +32,22 @@ export function createMemoryDiscovery(
   const withdraw = (digest: Digest) => void shared.holders.get(String(digest))?.delete(peer.id)
 
   return {
-    async *find(digest, { signal }) {
+    async *find(digest, { signal, further }) {
       signal.throwIfAborted()
-      const holders = shared.holders.get(String(digest))
-      const known: Candidate[] = others()
-        .filter((m) => holders?.has(m.peer.id))
-        .map((m) => ({ peer: m.peer, reason: 'holder', source: 'gossip', label: m.label }))
-      const near: Candidate[] = members().map((m) => ({ peer: m.peer, reason: 'member', source: 'zone', label: m.label }))
-      for (const candidate of [...known, ...near]) {
-        signal.throwIfAborted()
-        if (!stale.has(`${digest} ${candidate.peer.id}`)) yield candidate
-      }
+      const key = String(digest)
+      const holders = others().filter((m) => shared.holders.get(key)?.has(m.peer.id))
+      const isNear = (m: Member) => zoneName(m.label) === zoneName(label)
+      const candidates = (of: readonly Member[], reason: Candidate['reason'], source: Candidate['source']): Candidate[] =>
+        of.filter((m) => !stale.has(`${key} ${m.peer.id}`)).map((m) => ({ peer: m.peer, reason, source, label: m.label }))
+      yield* candidates(holders.filter(isNear), 'holder', 'gossip')
+      yield* candidates(members(), 'member', 'zone')
+      if (further !== undefined) await unlessAborted(further, signal)
+      shared.lookUps.set(key, (shared.lookUps.get(key) ?? 0) + 1)
+      yield* candidates(
+        holders.filter((m) => !isNear(m)),
+        'holder',
+        'dht',
+      )
     },
     announce: (digest) => {
       if (!open) return

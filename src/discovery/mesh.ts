@@ -14,6 +14,7 @@ import { Neighbourhood } from './neighbourhood.ts'
 import { jittered, type Random } from './pace.ts'
 import { findProviders } from './providers.ts'
 import { StalePairs } from './stale-pairs.ts'
+import { unlessAborted } from './unless-aborted.ts'
 import { ZoneView } from './zone-view.ts'
 
 /** Members offered for one blob besides its known holders: asking a whole zone would cost a connection each. */
@@ -150,7 +151,7 @@ class Mesh implements ZoneDiscovery {
       await this.#pause(this.#options.knownHolderMs, signal)
     } else if (further !== NOW) {
       yield* known.splice(0)
-      await resolved(further, signal)
+      await unlessAborted(further, signal)
     }
     const providers = routing && findProviders(digest, { ...this.#options, routing, signal })
     // The DHT is asked before what is known is given: a slow consumer does not delay it.
@@ -173,7 +174,7 @@ class Mesh implements ZoneDiscovery {
     const { promise, resolve } = Promise.withResolvers<void>()
     const cancel = this.#options.clock.after(ms, resolve)
     try {
-      await resolved(promise, signal)
+      await unlessAborted(promise, signal)
     } finally {
       cancel()
     }
@@ -241,15 +242,4 @@ class Mesh implements ZoneDiscovery {
       this.#scheduleSweep()
     })
   }
-}
-
-/** @throws the signal's reason */
-async function resolved(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted()
-  const aborted = Promise.withResolvers<void>()
-  const onAbort = () => aborted.resolve()
-  signal.addEventListener('abort', onAbort, { once: true })
-  await Promise.race([promise, aborted.promise])
-  signal.removeEventListener('abort', onAbort)
-  signal.throwIfAborted()
 }

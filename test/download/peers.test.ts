@@ -80,6 +80,26 @@ describe('holders', () => {
     assert.equal(second.counts.bytes.peer, bytes.length)
   })
 
+  it('of one zone ask all the mesh for holders only where one of them is to import', async (t) => {
+    const { bytes, digest } = content(PIECE / 2)
+    const world = createWorld(t)
+    const crowd = await Promise.all(Array.from({ length: 6 }, () => world.node({ zone: true, origin: { bytes } })))
+    for (const read of await Promise.all(crowd.map((node) => node.read(digest, { origin })))) assert.ok(read.equals(bytes))
+    const opened = crowd.filter((node) => node.origin.opens.length > 0).length
+    assert.equal(opened, 1)
+    assert.ok((world.shared.lookUps.get(String(digest)) ?? 0) < crowd.length)
+  })
+
+  it('of one zone import nothing that another zone holds', async (t) => {
+    const { bytes, digest } = content(8 * PIECE)
+    const world = createWorld(t)
+    const far = await world.node({ elsewhere: true })
+    await far.seed(bytes)
+    const crowd = await Promise.all(Array.from({ length: 4 }, () => world.node({ zone: true, origin: { bytes } })))
+    for (const read of await Promise.all(crowd.map((node) => node.read(digest, { origin })))) assert.ok(read.equals(bytes))
+    for (const node of crowd) assert.deepEqual(node.origin.opens, [])
+  })
+
   it('get from each other what only one of them imports', async (t) => {
     const { bytes, digest } = content(32 * PIECE)
     const world = createWorld(t)

@@ -32,6 +32,7 @@ export const PIECE = MIN_PIECE_BYTES
 /** Nobody here is far away: silence means something sooner than on a real network. */
 const QUICK = { startPatienceMs: 100, minPatienceMs: 50, haveMs: 1 }
 const LABEL = { region: 'test', zone: 'memory', rack: undefined }
+const ELSEWHERE = { ...LABEL, zone: 'elsewhere' }
 
 export interface Counts {
   readonly bytes: Record<'origin' | 'peer', number>
@@ -78,6 +79,8 @@ export interface NodeOptions {
   readonly downloadLimit?: RateLimit
   /** It shares out imports with the others that have it set, as the members of a zone do. */
   readonly zone?: boolean
+  /** It stands in another zone than the others. */
+  readonly elsewhere?: boolean
 }
 
 export interface World {
@@ -120,7 +123,7 @@ export function createWorld(t: TestContext): World {
 async function openTestNode(
   host: Host,
   sharedDiscovery: SharedDiscovery,
-  { origin: script, store = createMemoryStore(), shared = false, downloadLimit }: NodeOptions,
+  { origin: script, store = createMemoryStore(), shared = false, downloadLimit, elsewhere = false }: NodeOptions,
   rendezvous: Rendezvous,
 ): Promise<TestNode> {
   const origin = createScriptedOrigin(script)
@@ -133,7 +136,8 @@ async function openTestNode(
   const library = createLibrary({ host, store, shared, incoming: (digest) => downloads.incoming(digest) })
   const onDamage = (digest: Digest) => mending.mend(digest)
   const transfer = await openTransfer({ host, library, metrics, log, limits: QUICK, onDamage })
-  const discovery = createMemoryDiscovery(sharedDiscovery, { peer: ref, label: LABEL })
+  const label = elsewhere ? ELSEWHERE : LABEL
+  const discovery = createMemoryDiscovery(sharedDiscovery, { peer: ref, label })
   const downloads: NodeDownloads = new NodeDownloads({
     peerId: host.peerId,
     store,
@@ -148,7 +152,7 @@ async function openTestNode(
     log,
     downloadLimit,
     shared,
-    label: LABEL,
+    label,
     random: Math.random,
   })
   const mending = new Mending({ store, downloads, onLoss: (digest) => transfer.refresh(digest), log })
