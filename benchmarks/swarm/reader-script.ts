@@ -86,7 +86,8 @@ interface CurlSummary {
 export function parseTransfers(output: string): Transfer[] {
   const transfers: Transfer[] = []
   for (const line of output.split('\n')) {
-    if (line.startsWith('{')) transfers.push(transferOf(JSON.parse(line) as CurlSummary))
+    // who was killed may have been in the middle of a line
+    if (line.startsWith('{') && line.endsWith('}')) transfers.push(transferOf(JSON.parse(line) as CurlSummary))
     const sha256 = /^([0-9a-f]{64}) {2}-$/.exec(line)?.[1]
     const last = transfers.at(-1)
     if (sha256 !== undefined && last !== undefined) transfers.splice(-1, 1, { ...last, sha256 })
