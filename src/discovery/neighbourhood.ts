@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Host, PeerRef } from '../net/host.ts'
+import { networkOf } from '../net/network-of.ts'
 import type { Log } from '../telemetry/log.ts'
 import { jittered, type Random } from './pace.ts'
 
@@ -7,6 +8,10 @@ import { jittered, type Random } from './pace.ts'
 const SMALL_ZONE = 32
 /** In a larger one, each dials so many: the graph is connected and a few hops wide. */
 const SAMPLE = 16
+/** So many of one network, where there are others: whoever makes up many members does not get all places. */
+const SAMPLE_OF_ONE_NETWORK = SAMPLE / 4
+/** In a large zone, one that could not be reached so many times in a row gives way to another for a while. */
+const MAX_FAILURES = 3
 const REVIEW_MS = 5_000
 /** Members that appear together are reviewed together. */
 const DEBOUNCE_MS = 50
@@ -20,11 +25,22 @@ const MAX_RETRY_MS = 5 * 60_000
 /** Whom to be connected to: the same members as long as they live, and others for each salt. */
 export function chooseNeighbours(members: readonly PeerRef[], salt: string): readonly PeerRef[] {
   if (members.length <= SMALL_ZONE) return members
-  return members
+  const inOrder = members
     .map((peer) => ({ peer, weight: weigh(salt + peer.id) }))
     .sort((a, b) => a.weight - b.weight)
-    .slice(0, SAMPLE)
     .map(({ peer }) => peer)
+  const chosen = new Set<PeerRef>()
+  const taken = new Map<string, number>()
+  for (const peer of inOrder) {
+    if (chosen.size === SAMPLE) break
+    const network = networkOf(peer.addresses[0] ?? '') ?? ''
+    const before = taken.get(network) ?? 0
+    if (before >= SAMPLE_OF_ONE_NETWORK) continue
+    taken.set(network, before + 1)
+    chosen.add(peer)
+  }
+  for (const peer of inOrder) if (chosen.size < SAMPLE) chosen.add(peer)
+  return [...chosen]
 }
 
 /** FNV-1a with murmur3's last mixing: spreads ids; the salt is what keeps others from choosing their place. */
@@ -55,6 +71,8 @@ export class Neighbourhood implements AsyncDisposable {
   readonly #options: NeighbourhoodOptions
   readonly #salt: string
   readonly #wanted = new Map<string, Dialing>()
+  /** Members that were not reached time and again, until when they are left out. */
+  readonly #leftOut = new Map<string, number>()
   readonly #dials = new Set<Promise<void>>()
   readonly #abort = new AbortController()
   readonly #stopListening: () => void
@@ -98,7 +116,7 @@ export class Neighbourhood implements AsyncDisposable {
   #review(): void {
     const { host, clock } = this.#options
     const now = clock.now()
-    const chosen = chooseNeighbours(this.#options.members(), this.#salt)
+    const chosen = chooseNeighbours(this.#within(this.#options.members(), now), this.#salt)
     const ids = new Set(chosen.map(({ id }) => id))
     for (const id of this.#wanted.keys()) if (!ids.has(id)) this.#wanted.delete(id)
     for (const peer of chosen) {
@@ -107,6 +125,13 @@ export class Neighbourhood implements AsyncDisposable {
       if (dialing.notBefore > now) this.#schedule(dialing.notBefore - now)
       else if (this.#dials.size < MAX_DIALS) this.#dial(peer, dialing)
     }
+  }
+
+  /** The members without those that are left out; a small zone does without nobody. */
+  #within(members: readonly PeerRef[], now: number): readonly PeerRef[] {
+    for (const [id, until] of this.#leftOut) if (until <= now) this.#leftOut.delete(id)
+    if (members.length <= SMALL_ZONE || this.#leftOut.size === 0) return members
+    return members.filter(({ id }) => !this.#leftOut.has(id))
   }
 
   #want(id: string, now: number): Dialing {
@@ -137,6 +162,7 @@ export class Neighbourhood implements AsyncDisposable {
       dialing.failures = 0
     } catch (error) {
       const retryMs = Math.min(RETRY_MS * 2 ** dialing.failures++, MAX_RETRY_MS)
+      if (dialing.failures >= MAX_FAILURES) this.#leftOut.set(peer.id, clock.now() + MAX_RETRY_MS)
       dialing.notBefore = clock.now() + jittered(retryMs, random)
       log.debug({ peerId: peer.id, failures: dialing.failures, err: error }, 'a member of the zone is not reached')
     } finally {

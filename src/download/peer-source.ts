@@ -13,6 +13,7 @@ import { PieceWords } from './piece-words.ts'
 import { secondAsks, type Underway } from './second-asks.ts'
 import type { Spare } from './spare.ts'
 import { SILENCE_MS, Usable } from './usable.ts'
+import { Usefulness } from './usefulness.ts'
 import { Ventures } from './ventures.ts'
 
 /** A reader's next pieces are fetched in its order; beyond them rarity decides. */
@@ -41,6 +42,7 @@ export class PeerSource {
   readonly #self: number
   readonly #budget: AskBudget
   readonly #ventures: Ventures
+  readonly #usefulness = new Usefulness()
   readonly #judge: PieceJudge
 
   constructor(incoming: Incoming, swarm: Swarm, options: PeerSourceOptions) {
@@ -67,6 +69,7 @@ export class PeerSource {
     const roomBytes = attempts.size === 0 ? Math.max(room, pieceBytes) : room
     if (roomBytes >= pieceBytes) this.#ask(roomBytes, now)
     this.#askSeconds(room >= pieceBytes, now)
+    this.#review(now)
   }
 
   /** What some peer holds who is not silent for so long that the origin should be gone to. */
@@ -135,6 +138,13 @@ export class PeerSource {
     if (picks.length === 0 && !this.#busy) picks = pickPieces({ ...want, roomBytes: pieceBytes }, sources, this.#options.random)
     for (const { peerId, index } of picks) void this.#fetch(peerId, index)
     if (picks.length === 0 && attempts.size === 0) this.#judge.rehabilitate(missing)
+  }
+
+  /** Neighbours that are of no use give way to others that are known. */
+  #review(now: number): void {
+    if (this.#swarm.waiting === 0 || !this.#usefulness.due(now)) return
+    const replaced = this.#usefulness.review(this.#usable.seated(now), this.#incoming.writer.have, now)
+    if (replaced.length > 0) this.#swarm.exchange(replaced)
   }
 
   /** Some piece is on its way from a peer. */
@@ -211,11 +221,14 @@ export class PeerSource {
         })
         await this.accept(peerId, index, buffer.bytes, await word, attempt)
         this.#options.spare.earn(length)
+        if (writer.have.has(index)) this.#usefulness.gave(peerId)
       } finally {
         buffer.release()
       }
     } catch (error) {
       this.#budget.giveBack(length - before)
+      const silent = before === 0 && performance.now() - attempt.begunAt > this.#usable.patienceMs(peerId)
+      if (silent || !signal.aborted) this.#usefulness.askedInVain(peerId)
       this.#failed(peerId, index, error, signal)
     } finally {
       // what was called off may still come

@@ -4,6 +4,7 @@ import type { Neighbour, Swarm } from '../transfer/transfer.ts'
 import { type Rival, seedOf } from '../transfer/turns.ts'
 import type { Incoming } from './incoming.ts'
 import type { Second } from './second-asks.ts'
+import type { Seated } from './usefulness.ts'
 
 /** Peers that hold a piece but have sent nothing for so long do not keep it from being imported. */
 export const SILENCE_MS = 4_000
@@ -98,6 +99,21 @@ export class Usable {
         offers: (index) => this.offers(n, index),
         expectedMs: (bytes) => this.#expectedMs(n, bytes) ?? n.patienceMs,
       }))
+  }
+
+  /** All neighbours, and what their use may be. */
+  seated(now: number): Seated[] {
+    return this.#swarm.neighbours().map((n) => ({
+      peerId: n.peer.id,
+      state: n.state,
+      have: this.fits(n) ? n.have : undefined,
+      silent: this.stalled(n, now),
+    }))
+  }
+
+  /** How long a peer may be silent before its own history does not explain it any more. */
+  patienceMs(peerId: string): number {
+    return this.#swarm.neighbours().find((n) => n.peer.id === peerId)?.patienceMs ?? 0
   }
 
   /** How long a peer should take to give so many bytes, by how fast it was and what it owes us already; `undefined`: who knows. */

@@ -4,6 +4,7 @@ import { SWARM_PROTOCOL } from '../../protocols/swarm/limits.ts'
 import { ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
 import type { Host, PeerRef } from '../net/host.ts'
+import { networkOf } from '../net/network-of.ts'
 import type { RateLimit } from '../rate-limit.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -101,6 +102,9 @@ class LinkedTransfer implements Transfer {
       maxNeighbours: this.#limits.maxNeighbours,
       selfId: this.#host.peerId,
       linkTo: (peer) => this.#linkTo(peer),
+      networkOf: (peer) => this.#networkOf(peer),
+      now: this.#linkParts.now,
+      random: this.#linkParts.random,
       have: (digest, indices) => this.#subscriptions.have(digest, indices),
       onClose: (swarm) => this.#left(key, swarm),
     })
@@ -151,6 +155,12 @@ class LinkedTransfer implements Transfer {
       this.#links.set(peer.id, link)
     } else if (peer.addresses.length > 0) link.peer = peer
     return link
+  }
+
+  /** Where a peer is connected from; else where it says that it is. */
+  #networkOf({ id, addresses }: PeerRef): string {
+    const address = this.#host.peers().find((peer) => peer.id === id)?.address ?? addresses[0]
+    return (address === undefined ? undefined : networkOf(address)) ?? ''
   }
 
   /** Who wants what we want may soon hold some of it. */

@@ -1,18 +1,30 @@
-import type { Bitfield } from '../../protocols/bitfield.ts'
+import { Bitfield } from '../../protocols/bitfield.ts'
 import type { Claim } from '../../protocols/claim/codec.ts'
 import type { Digest } from '../../protocols/digest.ts'
-import { geometryOf, MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
 import { ShoalError } from '../errors.ts'
 import type { PeerRef } from '../net/host.ts'
-import type { Interest } from './interest.ts'
+import { Bench } from './bench.ts'
 import type { Link } from './link.ts'
-import type { Neighbour, NeighbourState, PieceArrival, RequestOptions, Swarm } from './transfer.ts'
+import { LinkedNeighbour } from './linked-neighbour.ts'
+import type { Neighbour, PieceArrival, RequestOptions, Swarm } from './transfer.ts'
+
+/** Who has been a neighbour for so long and holds nothing gives way to a newcomer. */
+const GRACE_MS = 2_000
+/** Of those who had to go, so many are not taken back for so long. */
+const MAX_DISMISSED = 256
+const DISMISSED_MS = 60_000
+/** One network has so much of the places at most, where others want them. */
+const SHARE_OF_ONE_NETWORK = 1 / 4
 
 export interface SwarmParts {
   readonly maxNeighbours: number
   readonly selfId: string
   /** The link to a peer, made if need be. */
   readonly linkTo: (peer: PeerRef) => Link
+  /** The network that a peer is in, as far as it shows. */
+  readonly networkOf: (peer: PeerRef) => string
+  readonly now: () => number
+  readonly random: () => number
   readonly have: (digest: Digest, indices: readonly number[]) => void
   readonly onClose: (swarm: LinkedSwarm) => void
 }
@@ -22,6 +34,9 @@ export class LinkedSwarm implements Swarm {
   readonly #digest: Digest
   readonly #parts: SwarmParts
   readonly #members = new Map<string, LinkedNeighbour>()
+  readonly #bench: Bench
+  /** Who had to go, and when. */
+  readonly #dismissed = new Map<string, number>()
   readonly #listeners = new Set<() => void>()
   #view: readonly Neighbour[] | undefined
   #changing = false
@@ -30,6 +45,7 @@ export class LinkedSwarm implements Swarm {
   constructor(digest: Digest, parts: SwarmParts) {
     this.#digest = digest
     this.#parts = parts
+    this.#bench = new Bench(parts.random)
   }
 
   get digest(): Digest {
@@ -39,26 +55,35 @@ export class LinkedSwarm implements Swarm {
   add(peer: PeerRef): void {
     if (this.#closed || peer.id === this.#parts.selfId) return
     const known = this.#members.get(peer.id)
-    if (known === undefined && this.#members.size >= this.#parts.maxNeighbours && !this.#makeRoom()) return
-    const link = this.#parts.linkTo(peer)
     if (known !== undefined) {
-      link.retry(known.interest)
-      return
-    }
-    const interest = link.want(this.#digest)
-    interest.listeners.add(this.#changed)
-    this.#members.set(peer.id, new LinkedNeighbour(link, interest))
-    this.#view = undefined
-    this.#changed()
+      this.#parts.linkTo(peer).retry(known.interest)
+    } else if (this.#members.size < this.#parts.maxNeighbours || this.#makeRoom(peer)) {
+      this.#bench.delete(peer.id)
+      this.#takeIn(peer)
+    } else if (!this.#wasDismissed(peer.id)) this.#bench.add(peer, this.#parts.networkOf(peer))
   }
 
   remove(peerId: string): void {
+    this.#bench.delete(peerId)
     const member = this.#members.get(peerId)
     if (member === undefined) return
-    this.#leave(member)
-    this.#members.delete(peerId)
-    this.#view = undefined
+    this.#letGo(member)
+    this.#fill()
     this.#changed()
+  }
+
+  get waiting(): number {
+    return this.#bench.size
+  }
+
+  exchange(peerIds: readonly string[]): void {
+    for (const peerId of peerIds) {
+      const member = this.#members.get(peerId)
+      if (member === undefined || this.#bench.size === 0) continue
+      this.#letGo(member)
+      this.#dismiss(peerId)
+      this.#fill()
+    }
   }
 
   neighbours(): readonly Neighbour[] {
@@ -109,15 +134,81 @@ export class LinkedSwarm implements Swarm {
     return new ShoalError('PEER_GONE', `${peerId} is no neighbour in the swarm of ${this.#digest}`)
   }
 
-  /** A neighbour that is of no use gives way to one that may be. */
-  #makeRoom(): boolean {
-    const useless =
-      [...this.#members.values()].find((m) => m.state === 'failed') ?? [...this.#members.values()].find((m) => m.state === 'none')
-    if (useless === undefined) return false
-    this.#leave(useless)
-    this.#members.delete(useless.peer.id)
+  #takeIn(peer: PeerRef): void {
+    const link = this.#parts.linkTo(peer)
+    const interest = link.want(this.#digest)
+    interest.listeners.add(this.#changed)
+    this.#members.set(peer.id, new LinkedNeighbour(link, interest, this.#parts.now()))
     this.#view = undefined
+    this.#changed()
+  }
+
+  /** Gives places that are free to those who wait, to networks that have few first. */
+  #fill(): void {
+    while (this.#members.size < this.#parts.maxNeighbours) {
+      const places = this.#places()
+      const next = this.#bench.draw((network) => places.get(network)?.length ?? 0)
+      if (next === undefined) return
+      this.#takeIn(next)
+    }
+  }
+
+  /** A neighbour that is of no use gives way to one that may be, and one of a network that has many to one of a network that has few. */
+  #makeRoom(peer: PeerRef): boolean {
+    const members = [...this.#members.values()]
+    const useless =
+      members.find((m) => m.state === 'failed') ?? members.find((m) => this.#longWithoutAny(m)) ?? this.#oneOfTooMany(peer)
+    if (useless === undefined) return false
+    const failed = useless.state === 'failed'
+    this.#letGo(useless)
+    if (!failed) this.#bench.add(useless.peer, this.#parts.networkOf(useless.peer))
     return true
+  }
+
+  #longWithoutAny({ state, since }: LinkedNeighbour): boolean {
+    return state === 'none' && this.#parts.now() - since > GRACE_MS
+  }
+
+  #oneOfTooMany(peer: PeerRef): LinkedNeighbour | undefined {
+    const share = this.#parts.maxNeighbours * SHARE_OF_ONE_NETWORK
+    const places = this.#places()
+    if ((places.get(this.#parts.networkOf(peer))?.length ?? 0) >= share || this.#wasDismissed(peer.id)) return undefined
+    const crowd = [...places.values()].find((members) => members.length > share)
+    return crowd?.findLast((member) => !this.#isOnlySource(member))
+  }
+
+  /** The neighbours by network, in the order in which they were taken in. */
+  #places(): Map<string, LinkedNeighbour[]> {
+    return Map.groupBy(this.#members.values(), ({ peer }) => this.#parts.networkOf(peer))
+  }
+
+  /** It holds something that no other neighbour does. */
+  #isOnlySource(member: LinkedNeighbour): boolean {
+    const { have } = member
+    if (have === undefined) return false
+    const others = new Bitfield(have.length)
+    for (const other of this.#members.values())
+      if (other !== member && other.have?.length === have.length) others.addAll(other.have)
+    const before = others.count
+    others.addAll(have)
+    return others.count > before
+  }
+
+  #wasDismissed(peerId: string): boolean {
+    const at = this.#dismissed.get(peerId)
+    return at !== undefined && this.#parts.now() - at < DISMISSED_MS
+  }
+
+  #dismiss(peerId: string): void {
+    this.#dismissed.delete(peerId)
+    this.#dismissed.set(peerId, this.#parts.now())
+    if (this.#dismissed.size > MAX_DISMISSED) this.#dismissed.delete(this.#dismissed.keys().next().value as string)
+  }
+
+  #letGo(member: LinkedNeighbour): void {
+    this.#leave(member)
+    this.#members.delete(member.peer.id)
+    this.#view = undefined
   }
 
   #leave(member: LinkedNeighbour): void {
@@ -132,65 +223,5 @@ export class LinkedSwarm implements Swarm {
       this.#changing = false
       for (const listener of this.#listeners) listener()
     })
-  }
-}
-
-/** What the swarm shows of a peer: always as it is now. */
-class LinkedNeighbour implements Neighbour {
-  readonly link: Link
-  readonly interest: Interest
-
-  constructor(link: Link, interest: Interest) {
-    this.link = link
-    this.interest = interest
-  }
-
-  get peer(): PeerRef {
-    return this.link.peer
-  }
-
-  get state(): NeighbourState {
-    return this.interest.state
-  }
-
-  get size(): number | undefined {
-    return this.interest.size
-  }
-
-  get have(): Bitfield | undefined {
-    return this.interest.have
-  }
-
-  get load(): number {
-    return this.link.load
-  }
-
-  get outstandingPieces(): number {
-    return this.link.outstandingPieces
-  }
-
-  get outstandingBytes(): number {
-    return this.link.outstandingBytes
-  }
-
-  get allowanceBytes(): number {
-    const { size } = this.interest
-    return this.link.pace.allowanceBytes(size === undefined ? MIN_PIECE_BYTES : geometryOf(size).pieceBytes)
-  }
-
-  get bytesPerSecond(): number | undefined {
-    return this.link.pace.bytesPerSecond
-  }
-
-  get delayMs(): number | undefined {
-    return this.link.pace.delayMs
-  }
-
-  get patienceMs(): number {
-    return this.link.pace.patienceMs
-  }
-
-  get busyUntil(): number {
-    return this.link.pace.busyUntil
   }
 }

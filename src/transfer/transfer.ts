@@ -88,6 +88,10 @@ export interface Swarm extends AsyncDisposable {
   /** Leaves a peer out: it is asked nothing more and told nothing more about this blob. */
   remove(peerId: string): void
   neighbours(): readonly Neighbour[]
+  /** Members that are known and have no place among the neighbours, whose number is bounded. */
+  readonly waiting: number
+  /** Gives the places of these neighbours to others who wait, as long as any do; they are not taken back for a while unless there is room. */
+  exchange(peerIds: readonly string[]): void
   /** Calls back (coalesced to a microtask) whenever a neighbour's state, bitfield, or capacity changed. */
   onChange(listener: () => void): () => void
   /**

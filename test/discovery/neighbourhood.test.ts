@@ -7,7 +7,7 @@ import { SILENT } from '../../src/telemetry/log.ts'
 import { seeded, VirtualClock } from './virtual-clock.ts'
 
 function peers(count: number): PeerRef[] {
-  return Array.from({ length: count }, (_, i) => ({ id: `p${i}`, addresses: [`/ip4/10.0.0.1/tcp/${i}`] }))
+  return Array.from({ length: count }, (_, i) => ({ id: `p${i}`, addresses: [`/ip4/10.0.${i >> 8}.${i & 255}/tcp/7402`] }))
 }
 
 describe('whom to be connected to', () => {
@@ -15,6 +15,14 @@ describe('whom to be connected to', () => {
     assert.equal(chooseNeighbours(peers(32), 'salt').length, 32)
     assert.equal(chooseNeighbours(peers(33), 'salt').length, 16)
     assert.equal(chooseNeighbours(peers(2_000), 'salt').length, 16)
+  })
+
+  it('is the same number where all are behind one address, and a few of those where others are not', () => {
+    const one = Array.from({ length: 300 }, (_, i) => ({ id: `x${i}`, addresses: [`/ip4/192.0.2.1/tcp/${i}`] }))
+    assert.equal(chooseNeighbours(one, 'salt').length, 16)
+    const mixed = chooseNeighbours([...one, ...peers(30)], 'salt')
+    assert.equal(mixed.length, 16)
+    assert.equal(mixed.filter(({ id }) => id.startsWith('x')).length, 4)
   })
 
   it('changes little when members come and go, and differs from node to node', () => {
@@ -97,6 +105,21 @@ describe('a neighbourhood', () => {
     await clock.advance(60 * 60_000)
     assert.ok(dials.length <= early + 20, `${dials.length} dials in an hour`)
     await neighbourhood[Symbol.asyncDispose]()
+  })
+
+  it('takes others in a large zone for those that are not reached time and again', async () => {
+    const { clock, connected, dials, neighbourhood } = open('a', peers(200), ({ id }) => Number(id.slice(1)) % 2 === 0)
+    neighbourhood.review()
+    await clock.advance(10 * 60_000)
+    assert.ok(connected.size >= 16, `${connected.size} connections`)
+    const tries = Math.max(
+      ...Map.groupBy(dials, ({ id }) => id)
+        .values()
+        .map(({ length }) => length),
+    )
+    assert.ok(tries <= 7, `one was dialled ${tries} times`)
+    await neighbourhood[Symbol.asyncDispose]()
+    assert.equal(clock.pending, 0)
   })
 
   it('goes on with the others while some are unreachable', async () => {

@@ -372,23 +372,27 @@ describe('a swarm', () => {
     )
   })
 
-  it('lets a useless neighbour go when it is full, and never a useful one', async () => {
+  it('keeps its neighbours when it is full, and remembers others to exchange useless ones for', async () => {
     await withNodes(
       async ([some, none, other, me]) => {
         const bytes = content(10)
         const digest = some.library.put(bytes)
         other.library.put(bytes)
         await using swarm = await joined(me, digest, [some, none])
+        const ids = () => swarm.neighbours().map(({ peer }) => peer.id)
         swarm.add(other.ref)
+        assert.deepEqual(ids(), [some.ref.id, none.ref.id])
+        assert.equal(swarm.waiting, 1)
+        swarm.exchange([none.ref.id])
         await neighbour(swarm, other.ref.id, holds)
+        assert.deepEqual(ids(), [some.ref.id, other.ref.id])
         swarm.add(none.ref)
-        assert.deepEqual(
-          swarm
-            .neighbours()
-            .map((n) => n.peer.id)
-            .toSorted(),
-          [some.ref.id, other.ref.id].toSorted(),
-        )
+        assert.deepEqual([ids(), swarm.waiting], [[some.ref.id, other.ref.id], 0], 'who had to go is not remembered for a while')
+        swarm.exchange([some.ref.id])
+        assert.deepEqual(ids(), [some.ref.id, other.ref.id], 'nobody waits')
+        swarm.remove(other.ref.id)
+        swarm.add(none.ref)
+        assert.deepEqual(ids(), [some.ref.id, none.ref.id], 'there is room')
       },
       { limits: { maxNeighbours: 2 } },
     )
