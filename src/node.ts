@@ -143,7 +143,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
       label,
       roles: [],
       version: VERSION,
-      load: () => 0,
+      load: () => transfer.load,
       heldDigests: () => announceable(store, shared),
       onPause: (author, pause) => {
         if (!bans.has(author)) origin.heed(author, pause)

@@ -5,6 +5,8 @@ import type { Reading } from './reading.ts'
 
 /** A request until it is answered in full. */
 export interface Job extends Omit<Extract<PieceRequest, { type: 'request' }>, 'type'> {
+  /** What it counts for: as much as will be sent, as far as that is known. */
+  countedBytes: number
   cancelled: boolean
   /** Its head has been written. */
   started: boolean
@@ -13,6 +15,8 @@ export interface Job extends Omit<Extract<PieceRequest, { type: 'request' }>, 't
   /** Not all of the answer will be sent: a `fail` is due once what is packed is out. */
   failing: boolean
 }
+
+const FRESH = Object.freeze({ countedBytes: 0, cancelled: false, started: false, packed: 0, failing: false })
 
 export interface AnswersParts {
   readonly now: () => number
@@ -36,7 +40,7 @@ export class Answers {
     return this.#jobs.size
   }
 
-  /** What they may have of payload, at most. */
+  /** What they will have of payload: not what they say that they would take, which costs them nothing. */
   get bytes(): number {
     return this.#bytes
   }
@@ -59,11 +63,18 @@ export class Answers {
     return this.#jobs.get(id)
   }
 
-  add({ id, digest, index, maxBytes, wantsClaim }: Extract<PieceRequest, { type: 'request' }>): Job {
-    const job = { id, digest, index, maxBytes, wantsClaim, cancelled: false, started: false, packed: 0, failing: false }
+  /** @param bytes how long the answer will be, by what is known now */
+  add({ id, digest, index, maxBytes, wantsClaim }: Extract<PieceRequest, { type: 'request' }>, bytes: number): Job {
+    const job: Job = { id, digest, index, maxBytes, wantsClaim, ...FRESH }
     this.#jobs.set(id, job)
-    this.#bytes += maxBytes
+    this.count(job, bytes)
     return job
+  }
+
+  /** It is known now how long the answer will be. */
+  count(job: Job, bytes: number): void {
+    this.#bytes += bytes - job.countedBytes
+    job.countedBytes = bytes
   }
 
   /** The head that goes in front of a piece. */
@@ -90,7 +101,7 @@ export class Answers {
   done(job: Job): boolean {
     if (this.#jobs.get(job.id) !== job) return false
     this.#jobs.delete(job.id)
-    this.#bytes -= job.maxBytes
+    this.#bytes -= job.countedBytes
     return true
   }
 }

@@ -91,6 +91,10 @@ class LinkedTransfer implements Transfer {
     await this.#host.handle(PIECE_PROTOCOL, streams, (channel) => this.#serve(this.#server, channel))
   }
 
+  get load(): number {
+    return this.#server.load
+  }
+
   get servedBytes(): number {
     return this.#servedBytes
   }

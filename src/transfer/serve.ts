@@ -11,6 +11,9 @@ import type { Shelf } from './shelf.ts'
 import { Slots } from './slots.ts'
 import { Upload } from './upload.ts'
 
+/** What one peer has asked for counts as so much of a crowd at most. */
+const MOST_OF_CROWD = 1 / 8
+
 export interface ServerParts {
   readonly limits: TransferLimits
   readonly shelf: Shelf
@@ -32,7 +35,8 @@ export class PieceServer {
   readonly #parts: ServerParts
   readonly #slots: Slots
   readonly #frames = new FramePool()
-  readonly #uploads = new Set<Upload>()
+  /** By peer: each may have several streams. */
+  readonly #uploads = new Map<Upload, string>()
 
   constructor(parts: ServerParts) {
     this.#parts = parts
@@ -41,14 +45,33 @@ export class PieceServer {
 
   /** How busy we are: 0 idle … 255. */
   get load(): number {
-    return loadOf(this.#queuedBytes)
+    return loadOf(this.#crowdBytes(this.#queuedByPeer()))
   }
 
-  /** What all peers together have asked for and not been sent. */
-  get #queuedBytes(): number {
-    let queued = 0
-    for (const upload of this.#uploads) queued += upload.queuedBytes
+  /** What each peer has asked for and not been sent. */
+  #queuedByPeer(): Map<string, number> {
+    const queued = new Map<string, number>()
+    for (const [upload, peerId] of this.#uploads) queued.set(peerId, (queued.get(peerId) ?? 0) + upload.queuedBytes)
     return queued
+  }
+
+  /** The same of all together: one alone that asks for very much makes no crowd. */
+  #crowdBytes(queued: ReadonlyMap<string, number>): number {
+    let sum = 0
+    for (const bytes of queued.values()) sum += Math.min(this.#mostOfOne, bytes)
+    return sum
+  }
+
+  get #mostOfOne(): number {
+    return this.#parts.limits.queuedBytes * MOST_OF_CROWD
+  }
+
+  /** Whoever waits long here had better ask somebody else: others come to hold what was rare. Who has asked for too much alone finds it crowded, and others do not. */
+  #crowdedFor(peerId: string): boolean {
+    const queued = this.#queuedByPeer()
+    const { queuedBytes } = this.#parts.limits
+    if (this.#crowdBytes(queued) > queuedBytes) return true
+    return (queued.get(peerId) ?? 0) > queuedBytes
   }
 
   /** Serves one data stream until the peer ends it. */
@@ -58,10 +81,9 @@ export class PieceServer {
       slots: this.#slots,
       frames: this.#frames,
       load: () => this.load,
-      // whoever waits long here had better ask somebody else: others come to hold what was rare
-      crowded: () => this.#queuedBytes > this.#parts.limits.queuedBytes,
+      crowded: () => this.#crowdedFor(channel.peerId),
     })
-    this.#uploads.add(upload)
+    this.#uploads.set(upload, channel.peerId)
     const decode = createPieceRequestDecoder((request) => upload.accept(request))
     try {
       await channel.read((chunk) => {
@@ -75,10 +97,10 @@ export class PieceServer {
   }
 
   tick(now: number): void {
-    for (const upload of this.#uploads) upload.tick(now)
+    for (const upload of this.#uploads.keys()) upload.tick(now)
   }
 
   abort(reason: Error): void {
-    for (const upload of this.#uploads) upload.abort(reason)
+    for (const upload of this.#uploads.keys()) upload.abort(reason)
   }
 }

@@ -1,4 +1,5 @@
 import type { Digest } from '../../protocols/digest.ts'
+import { geometryOf, MIN_PIECE_BYTES, pieceLength } from '../../protocols/pieces.ts'
 import type { Holding, Library } from './transfer.ts'
 
 /** A blob stays at hand for so long after its last use, and so many at most: one question or piece is seldom the last. */
@@ -7,6 +8,8 @@ const KEEP_BLOBS = 256
 
 interface Entry {
   readonly opening: Promise<Holding | undefined>
+  /** Once it is open. */
+  holding: Holding | undefined
   users: number
   /** Not to be lent any more: closed when the last user has given it back. */
   stale: boolean
@@ -38,6 +41,7 @@ export class Shelf {
     let holding: Holding | undefined
     try {
       holding = await entry.opening
+      entry.holding = holding
     } catch (error) {
       this.#remove(key, entry)
       throw error
@@ -53,6 +57,14 @@ export class Shelf {
       this.#returned(key, entry)
     }
     return { holding, giveBack }
+  }
+
+  /** How many bytes will answer a request for a piece, by what is known without looking; nothing is, of a blob that is not at hand. */
+  answerBytes({ digest, index, maxBytes }: { digest: Digest; index: number; maxBytes: number }): number {
+    const size = this.#entries.get(digest.toString())?.holding?.size
+    const geometry = size === undefined ? undefined : geometryOf(size)
+    if (geometry === undefined) return Math.min(maxBytes, MIN_PIECE_BYTES)
+    return index < geometry.pieces ? Math.min(maxBytes, pieceLength(geometry, index)) : 0
   }
 
   /** What is held of it has changed from the ground up: the next borrower gets it anew. */
@@ -73,7 +85,7 @@ export class Shelf {
   }
 
   #open(key: string, digest: Digest): Entry {
-    const entry: Entry = { opening: this.#library.find(digest), users: 0, stale: false, idleSince: 0 }
+    const entry: Entry = { opening: this.#library.find(digest), holding: undefined, users: 0, stale: false, idleSince: 0 }
     this.#entries.set(key, entry)
     return entry
   }

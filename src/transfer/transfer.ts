@@ -127,6 +127,8 @@ export interface Transfer extends AsyncDisposable {
   /** Joins a blob's swarm. Joining twice shares the links but not the state. */
   join(digest: Digest): Swarm
   traffic(): readonly PeerTraffic[]
+  /** How busy this node is with what peers have asked of it: 0 idle … 255. */
+  readonly load: number
   /** Piece bytes sent to peers since the start. */
   readonly servedBytes: number
   /** The blob is no longer held, or newly held outside a swarm: neighbours that want it are told. */

@@ -68,7 +68,7 @@ export class Upload {
     if (!this.#parts.admits(this.#channel.peerId)) this.#answers.say(id, 'refused')
     else if (this.#full) this.#answers.say(id, 'busy')
     else {
-      this.#queue.push(this.#answers.add(request))
+      this.#queue.push(this.#answers.add(request, this.#parts.shelf.answerBytes(request)))
       if (this.#running) this.#readAhead()
       else void this.#run()
     }
@@ -185,8 +185,10 @@ export class Upload {
     for (let job = this.#queue[0]; this.#reading === undefined && job !== undefined; job = this.#queue[0]) {
       this.#queue.shift()
       const piece = await this.#open(job)
-      if (piece instanceof Reading) this.#reading = { job, piece }
-      else if (piece === 'lacks') this.#answers.answer(job, 'lacks')
+      if (piece instanceof Reading) {
+        this.#reading = { job, piece }
+        this.#answers.count(job, piece.length)
+      } else if (piece === 'lacks') this.#answers.answer(job, 'lacks')
       else this.#answers.answer(job, 'too-large', piece.size)
     }
     return this.#reading !== undefined

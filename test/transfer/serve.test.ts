@@ -65,7 +65,7 @@ describe('serving pieces', () => {
       { limits: { queuedRequests: 4 } },
     ))
 
-  it('says busy to who has something waiting while all together have asked for too much, and to nobody after that', () =>
+  it('says busy to who has asked for too much, and not to others because of that one, whatever it says it would take', () =>
     serving(
       async (node, network) => {
         const digest = node.library.put(content(8 * MIN_PIECE_BYTES))
@@ -75,21 +75,47 @@ describe('serving pieces', () => {
         const open = async () => Asking.open(stack.use(network.host()), node)
         const [greedy, modest] = [await open(), await open()]
         const request = (id: number) => ({ type: 'request' as const, id, digest, index: id, maxBytes: MIN_PIECE_BYTES })
-        await greedy.ask(...[0, 1, 2, 3, 4, 5, 6].map(request))
+        const loose = (id: number) => ({ ...request(id), maxBytes: 64 * MIN_PIECE_BYTES })
+        await greedy.ask(...[0, 1, 2, 3, 4, 5, 6].map(loose))
         await until('what goes beyond is refused', () => greedy.done.length === 2)
         assert.deepEqual(greedy.done, [5, 6])
         for (const id of greedy.done) assert.equal(greedy.heads.get(id)?.status, 'busy')
+        assert.ok(node.transfer.load < 32, `${node.transfer.load}`)
         await modest.ask(request(0), request(1))
-        await until('one of the other is refused', () => modest.done.length === 1)
-        assert.equal(modest.heads.get(1)?.status, 'busy')
         gate.resolve()
         await until('what was taken is served', () => greedy.done.length === 7 && modest.done.length === 2)
         for (const id of [0, 1, 2, 3, 4]) assert.equal(greedy.of(id).length, MIN_PIECE_BYTES)
-        assert.equal(modest.of(0).length, MIN_PIECE_BYTES)
-        await modest.ask(request(1), request(2))
-        await until('more is served again', () => modest.of(1).length + modest.of(2).length === 2 * MIN_PIECE_BYTES)
+        for (const id of [0, 1]) assert.equal(modest.of(id).length, MIN_PIECE_BYTES)
+        assert.equal(node.transfer.load, 0)
       },
       { limits: { queuedBytes: 4 * MIN_PIECE_BYTES } },
+    ))
+
+  it('says busy to who has something waiting while many together have asked for too much, and to nobody after that', () =>
+    serving(
+      async (node, network) => {
+        const digest = node.library.put(content(8 * MIN_PIECE_BYTES))
+        const gate = Promise.withResolvers<void>()
+        node.library.blob(digest).gate = gate.promise
+        await using stack = new AsyncDisposableStack()
+        const crowd = await Promise.all(Array.from({ length: 9 }, () => Asking.open(stack.use(network.host()), node)))
+        const request = (id: number) => ({ type: 'request' as const, id, digest, index: id, maxBytes: MIN_PIECE_BYTES })
+        const loads = new Set<number>()
+        for (const one of crowd) {
+          await one.ask(request(0))
+          await until('it waits', () => !loads.has(node.transfer.load))
+          loads.add(node.transfer.load)
+        }
+        const last = crowd[0] as Asking
+        await last.ask(request(1))
+        await until('it is refused', () => last.done.length === 1)
+        assert.equal(last.heads.get(1)?.status, 'busy')
+        gate.resolve()
+        await until('what was taken is served', () => crowd.every((one) => one.of(0).length === MIN_PIECE_BYTES))
+        await last.ask(request(1), request(2))
+        await until('more is served again', () => last.of(1).length + last.of(2).length === 2 * MIN_PIECE_BYTES)
+      },
+      { limits: { queuedBytes: 8 * MIN_PIECE_BYTES } },
     ))
 
   it('is fair: who asks for one piece does not wait for all of who asks for sixty-four', () =>
