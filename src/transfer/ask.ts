@@ -2,9 +2,9 @@ import type { Claim } from '../../protocols/claim/codec.ts'
 import type { Digest } from '../../protocols/digest.ts'
 import { createPieceAnswerDecoder, encodePieceRequest, type PieceHead } from '../../protocols/piece/codec.ts'
 import { geometryOf, pieceLength } from '../../protocols/pieces.ts'
-import { codeOf, ShoalError } from '../errors.ts'
+import { ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
-import { Outbox } from './outbox.ts'
+import { Dialogue } from './dialogue.ts'
 import type { Pace } from './pace.ts'
 
 /** Requests that may be open on one stream, cancelled ones whose answer is still to come included. */
@@ -51,23 +51,32 @@ export interface AskerOptions {
  * asked to; anything else is MESSAGE_MALFORMED and ends the stream. Answers may come in any order.
  */
 export class Asker {
-  readonly #channel: Channel
+  readonly #dialogue: Dialogue
   readonly #options: AskerOptions
-  readonly #outbox: Outbox
   readonly #open = new Map<number, OpenAsk>()
   readonly #freeIds: number[] = []
   #nextId = 0
-  #over: unknown
-  #heardAt: number
-  /** Resolves when the stream is over, with why; `undefined` when nothing was open on it. */
-  readonly over: Promise<unknown>
 
   constructor(channel: Channel, options: AskerOptions) {
-    this.#channel = channel
     this.#options = options
-    this.#outbox = new Outbox(channel, options.now)
-    this.#heardAt = options.now()
-    this.over = this.#read()
+    const decode = createPieceAnswerDecoder({
+      onHead: (head) => this.#onHead(head),
+      onData: (id, part) => this.#onData(id, part),
+      onFail: (id) => this.#onFail(id),
+    })
+    this.#dialogue = new Dialogue(channel, {
+      name: 'data',
+      now: options.now,
+      onChunk: (chunk) => decode.push(chunk),
+      onOver: (reason) => this.#failAll(reason),
+      // a stream that went while nothing was open on it is opened again when needed
+      idle: () => this.#open.size === 0,
+    })
+  }
+
+  /** Resolves when the stream is over, with why; `undefined` when nothing was open on it. */
+  get over(): Promise<unknown> {
+    return this.#dialogue.over
   }
 
   /** Answers still to come, those of cancelled questions included. */
@@ -77,7 +86,7 @@ export class Asker {
 
   /** When the stream last brought anything or was asked something. */
   get heardAt(): number {
-    return this.#heardAt
+    return this.#dialogue.heardAt
   }
 
   /**
@@ -93,7 +102,7 @@ export class Asker {
     }
     const { promise, resolve, reject } = Promise.withResolvers<PieceHead>()
     const now = this.#options.now()
-    if (this.#open.size === 0) this.#heardAt = now
+    if (this.#open.size === 0) this.#dialogue.begin()
     const id = this.#freeId()
     const wantsClaim = onClaim !== undefined
     const message = encodePieceRequest({ type: 'request', id, digest, index, maxBytes: into.length, wantsClaim })
@@ -112,7 +121,7 @@ export class Asker {
       cancelled: false,
     })
     signal.addEventListener('abort', onAbort)
-    this.#outbox.push(message)
+    this.#dialogue.send(message)
     return promise
   }
 
@@ -120,43 +129,16 @@ export class Asker {
   #refusal(signal: AbortSignal): unknown {
     if (signal.aborted) return signal.reason
     if (this.#open.size >= MAX_OPEN) return new ShoalError('PEER_BUSY', 'too many requests are open to this peer')
-    return this.#over
+    return this.#dialogue.reason
   }
 
   /** Ends the stream; what is open fails with the reason. */
   abort(reason: Error): void {
-    this.#fail(reason)
-    this.#channel.abort(reason)
+    this.#dialogue.abort(reason)
   }
 
   async close(): Promise<void> {
-    this.#fail(new ShoalError('PEER_GONE', 'the stream was closed'))
-    await this.#outbox.flushed()
-    await this.#channel.close()
-  }
-
-  async #read(): Promise<unknown> {
-    const decode = createPieceAnswerDecoder({
-      onHead: (head) => this.#onHead(head),
-      onData: (id, part) => this.#onData(id, part),
-      onFail: (id) => this.#onFail(id),
-    })
-    try {
-      await this.#channel.read((chunk) => {
-        this.#heardAt = this.#options.now()
-        decode.push(chunk)
-      })
-      return this.#ended(new ShoalError('PEER_GONE', `${this.#channel.peerId} ended its data stream`))
-    } catch (error) {
-      return this.#ended(error)
-    }
-  }
-
-  /** A stream that went while nothing was open on it is opened again when needed. */
-  #ended(reason: unknown): unknown {
-    const harmless = this.#open.size === 0 && codeOf(reason) === 'PEER_GONE'
-    this.#fail(reason)
-    return harmless ? undefined : reason
+    await this.#dialogue.close()
   }
 
   #onHead(head: PieceHead): void {
@@ -202,7 +184,7 @@ export class Asker {
   #onFail(id: number): void {
     const ask = this.#expected(id)
     this.#remove(ask)
-    ask.reject(new ShoalError('PEER_LACKS_PIECE', `${this.#channel.peerId} could not read piece ${ask.question.index}`))
+    ask.reject(new ShoalError('PEER_LACKS_PIECE', `${this.#dialogue.peerId} could not read piece ${ask.question.index}`))
   }
 
   #started(ask: OpenAsk): void {
@@ -229,13 +211,11 @@ export class Asker {
     if (ask === undefined || ask.cancelled) return
     ask.cancelled = true
     this.#options.onWasted(ask.received)
-    this.#outbox.push(encodePieceRequest({ type: 'cancel', id }))
+    this.#dialogue.send(encodePieceRequest({ type: 'cancel', id }))
     ask.reject(ask.question.signal.reason)
   }
 
-  #fail(reason: unknown): void {
-    if (this.#over !== undefined) return
-    this.#over = reason
+  #failAll(reason: unknown): void {
     for (const ask of [...this.#open.values()]) {
       this.#remove(ask)
       ask.reject(reason)

@@ -6,7 +6,7 @@ import { MAX_SWARM_MESSAGE_BYTES } from '../../protocols/swarm/limits.ts'
 import { ShoalError } from '../errors.ts'
 import type { Channel } from '../net/channel.ts'
 import { maxClaims, maxHashes } from './claims.ts'
-import { Outbox } from './outbox.ts'
+import { Dialogue } from './dialogue.ts'
 
 export type StateMessage = Extract<SwarmMessage, { type: 'state' }>
 export type HaveMessage = Extract<SwarmMessage, { type: 'have' }>
@@ -26,24 +26,27 @@ interface ClaimsQuestion {
 
 /** The asking side of one control stream: what we want to know of a peer's blobs, and what it says. */
 export class Inquirer {
-  readonly #channel: Channel
+  readonly #dialogue: Dialogue
   readonly #listener: InquirerListener
-  readonly #outbox: Outbox
-  readonly #now: () => number
   /** By digest, in the order asked, which is the order of the answers. */
   readonly #questions = new Map<string, ClaimsQuestion[]>()
-  #over: unknown
-  #heardAt: number
-  /** Resolves when the stream is over, with why. */
-  readonly over: Promise<unknown>
 
   constructor(channel: Channel, listener: InquirerListener, now: () => number) {
-    this.#channel = channel
     this.#listener = listener
-    this.#outbox = new Outbox(channel, now)
-    this.#now = now
-    this.#heardAt = now()
-    this.over = this.#read()
+    const decode = createFrameDecoder(MAX_SWARM_MESSAGE_BYTES, (frame) => this.#onMessage(decodeSwarmMessage(frame)))
+    this.#dialogue = new Dialogue(channel, {
+      name: 'control',
+      now,
+      onChunk: (chunk) => decode.push(chunk),
+      onOver: (reason) => this.#failAll(reason),
+      // without it nothing is heard any more of what the peer holds
+      idle: () => false,
+    })
+  }
+
+  /** Resolves when the stream is over, with why. */
+  get over(): Promise<unknown> {
+    return this.#dialogue.over
   }
 
   /** Questions for claims that are not answered yet. */
@@ -52,17 +55,17 @@ export class Inquirer {
   }
 
   get heardAt(): number {
-    return this.#heardAt
+    return this.#dialogue.heardAt
   }
 
   send(message: SwarmMessage): void {
-    this.#outbox.push(encodeFrame(encodeSwarmMessage(message)))
+    this.#dialogue.send(encodeFrame(encodeSwarmMessage(message)))
   }
 
   /** @throws ShoalError PEER_GONE, MESSAGE_MALFORMED */
   claims(digest: Digest, first: number, count: number): Promise<readonly Claim[]> {
-    if (this.#over !== undefined) return Promise.reject(this.#over)
-    if (this.#questions.size === 0) this.#heardAt = this.#now()
+    if (this.#dialogue.reason !== undefined) return Promise.reject(this.#dialogue.reason)
+    if (this.#questions.size === 0) this.#dialogue.begin()
     const { promise, resolve, reject } = Promise.withResolvers<readonly Claim[]>()
     const key = digest.toString()
     const question: ClaimsQuestion = {
@@ -80,28 +83,11 @@ export class Inquirer {
   }
 
   abort(reason: Error): void {
-    this.#fail(reason)
-    this.#channel.abort(reason)
+    this.#dialogue.abort(reason)
   }
 
   async close(): Promise<void> {
-    this.#fail(new ShoalError('PEER_GONE', 'the stream was closed'))
-    await this.#outbox.flushed()
-    await this.#channel.close()
-  }
-
-  async #read(): Promise<unknown> {
-    const decode = createFrameDecoder(MAX_SWARM_MESSAGE_BYTES, (frame) => this.#onMessage(decodeSwarmMessage(frame)))
-    try {
-      await this.#channel.read((chunk) => {
-        this.#heardAt = this.#now()
-        decode.push(chunk)
-      })
-      this.#fail(new ShoalError('PEER_GONE', `${this.#channel.peerId} ended its control stream`))
-    } catch (error) {
-      this.#fail(error)
-    }
-    return this.#over
+    await this.#dialogue.close()
   }
 
   #onMessage(message: SwarmMessage): void {
@@ -125,9 +111,7 @@ export class Inquirer {
     question.resolve(question.claims)
   }
 
-  #fail(reason: unknown): void {
-    if (this.#over !== undefined) return
-    this.#over = reason
+  #failAll(reason: unknown): void {
     for (const question of [...this.#questions.values()].flat()) question.reject(reason)
     this.#questions.clear()
   }

@@ -11,11 +11,13 @@ import type { Host, PeerRef } from '../net/host.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { Asker } from './ask.ts'
+import { ClaimCheck } from './claim-check.ts'
 import { Inquirer } from './inquire.ts'
 import { Interest } from './interest.ts'
 import type { TransferLimits } from './limits.ts'
 import { Line } from './line.ts'
 import { Pace } from './pace.ts'
+import { Retries } from './retries.ts'
 import type { PieceArrival, RequestOptions } from './transfer.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
@@ -28,13 +30,6 @@ export interface LinkParts {
   readonly random: () => number
   readonly verify: (claim: Claim) => Promise<boolean>
 }
-
-const RETRY_START_MS = 100
-const RETRY_MAX_MS = 30_000
-/** A peer that has never answered is tried so many times; more only when it is named again. */
-const FIRST_TRIES = 3
-/** A peer that broke the protocol waits as one that failed so many times in a row. */
-const STRIKE_FAILURES = 8
 
 /**
  * What this node asks of one peer, over all blobs: a control stream and a data stream that we open when first needed.
@@ -55,10 +50,8 @@ export class Link {
   receivedBytes = 0
   usedAt: number
   #wantedAt: number | undefined
-  #failures = 0
-  #retryAt = 0
-  /** It has answered since the last failure that was its own fault: losing it may be an accident. */
-  #worked = false
+  readonly #retries = new Retries()
+  readonly #claims: ClaimCheck
 
   constructor(peer: PeerRef, parts: LinkParts) {
     const { host, limits, now } = parts
@@ -67,6 +60,7 @@ export class Link {
     this.usedAt = now()
     this.pace = new Pace(limits)
     const onDown = (reason: unknown) => this.#down(reason)
+    this.#claims = new ClaimCheck({ peerId: peer.id, verify: parts.verify, onForged: onDown })
     const onBytes = (bytes: number) => {
       this.receivedBytes += bytes
     }
@@ -74,7 +68,7 @@ export class Link {
     const hear = (message: Parameters<Interest['hear']>[0]) => {
       this.load = message.load
       if (message.type === 'state') this.#heardState()
-      this.#answered()
+      this.#retries.answered()
       this.#interests.get(message.digest.toString())?.hear(message)
     }
     this.#control = new Line({
@@ -114,14 +108,14 @@ export class Link {
     this.#interests.set(key, interest)
     this.#unwanted.delete(key)
     this.usedAt = this.#parts.now()
-    if (this.usedAt < this.#retryAt) interest.state = 'failed'
-    else this.#ask(interest)
+    if (this.#retries.allowed(this.usedAt)) this.#ask(interest)
+    else interest.state = 'failed'
     return interest
   }
 
   /** Asks again what has failed, if it is time. */
   retry(interest: Interest): void {
-    if (interest.state !== 'failed' || this.#parts.now() < this.#retryAt) return
+    if (interest.state !== 'failed' || !this.#retries.allowed(this.#parts.now())) return
     interest.become('connecting')
     this.#ask(interest)
   }
@@ -150,7 +144,7 @@ export class Link {
     try {
       const asker = this.#data.session ?? (await this.#opened(options))
       const { digest } = interest
-      const check = onClaim === undefined ? undefined : this.#claimCheck(digest, onClaim)
+      const check = onClaim === undefined ? undefined : this.#claims.during(digest, onClaim)
       const head = await asker.ask({ digest, index, into, signal, onProgress, onClaim: check?.begin, onOver })
       const arrival = this.#arrived(head, interest, index, into.length)
       if (check !== undefined) await check.done
@@ -179,7 +173,7 @@ export class Link {
     const inquirer = this.#control.session ?? (await unlessAborted(this.#control.get(), signal))
     const claims = await unlessAborted(inquirer.claims(interest.digest, first, Math.min(count, MAX_CLAIMS_PIECES)), signal)
     const useful = claims.filter((claim) => claim.first < first + count && claim.first + claim.hashes.length > first)
-    await unlessAborted(this.#check(claims, interest.digest), signal)
+    await unlessAborted(this.#claims.all(claims, interest.digest), signal)
     return useful
   }
 
@@ -202,9 +196,7 @@ export class Link {
       if (!needed && quietMs > idleMs && now - this.usedAt > idleMs) void line.close()
     }
     this.#sayUnwanted()
-    if (now >= this.#retryAt && this.#failures < (this.#worked ? STRIKE_FAILURES : FIRST_TRIES)) {
-      for (const interest of this.#interests.values()) this.retry(interest)
-    }
+    if (this.#retries.worthwhile(now)) for (const interest of this.#interests.values()) this.retry(interest)
   }
 
   abort(reason: Error): void {
@@ -252,7 +244,7 @@ export class Link {
     this.load = head.load
     const { status, size, length, mediaType } = head
     if (status === 'ok') {
-      this.#answered()
+      this.#retries.answered()
       return { length, size, mediaType }
     }
     if (status === 'busy') this.pace.refused(this.#parts.now(), this.#parts.random)
@@ -272,40 +264,12 @@ export class Link {
     throw error
   }
 
-  /** Checks the claim that comes with a piece, if one does, while the piece is on its way, and hands it on. */
-  #claimCheck(digest: Digest, onClaim: (claim: Claim | undefined) => void) {
-    const { promise: done, resolve } = Promise.withResolvers<void>()
-    // a request that fails by itself does not wait for it
-    done.catch(() => {})
-    const check = async (claim: Claim | undefined) => {
-      if (claim !== undefined) await this.#check([claim], digest)
-      onClaim(claim)
-    }
-    return { done, begin: (claim: Claim | undefined) => resolve(check(claim)) }
-  }
-
-  /** @throws ShoalError CLAIM_INVALID, and the link is down, unless all of them are about this blob and by whom they say */
-  async #check(claims: readonly Claim[], digest: Digest): Promise<void> {
-    const right = await Promise.all(claims.map(async (claim) => claim.digest.equals(digest) && this.#parts.verify(claim)))
-    if (right.every(Boolean)) return
-    const error = new ShoalError('CLAIM_INVALID', `${this.peer.id} passed on a statement that its author did not sign`)
-    this.#down(error)
-    throw error
-  }
-
-  #answered(): void {
-    this.#failures = 0
-    this.#worked = true
-  }
-
   #down(reason: unknown): void {
     const error = reason instanceof Error ? reason : this.#gone()
     const code = codeOf(reason)
     if (code === 'PEER_GONE' && this.#interests.size === 0 && this.outstandingPieces === 0) return
     const strike = code === 'MESSAGE_MALFORMED' || code === 'MESSAGE_TOO_LARGE' || code === 'CLAIM_INVALID'
-    this.#failures = strike ? Math.max(STRIKE_FAILURES, this.#failures + 1) : this.#failures + 1
-    if (strike) this.#worked = false
-    this.#retryAt = this.#parts.now() + Math.min(RETRY_MAX_MS, RETRY_START_MS * 2 ** (this.#failures - 1))
+    this.#retries.lost(strike, this.#parts.now())
     this.#parts.log[strike ? 'warn' : 'debug']({ peerId: this.peer.id, code }, `lost a neighbour: ${error.message}`)
     this.#unwanted.clear()
     this.abort(error)
