@@ -216,6 +216,7 @@ export class PeerSource {
           onOver: over,
           onProgress: (received) => {
             this.#incoming.progress(attempt, received - before)
+            this.#usable.gives(peerId)
             before = received
           },
         })
@@ -227,6 +228,7 @@ export class PeerSource {
       }
     } catch (error) {
       this.#budget.giveBack(length - before)
+      this.#usable.givenUp(peerId, performance.now())
       const silent = before === 0 && performance.now() - attempt.begunAt > this.#usable.patienceMs(peerId)
       if (silent || !signal.aborted) this.#usefulness.askedInVain(peerId)
       this.#failed(peerId, index, error, signal)

@@ -8,6 +8,9 @@ import type { Seated } from './usefulness.ts'
 
 /** Peers that hold a piece but have sent nothing for so long do not keep it from being imported. */
 export const SILENCE_MS = 4_000
+/** Who was given up after such a silence is left alone for a while, for longer each time until it gives something. */
+const REST_MS = 2_000
+const MAX_REST_MS = 30_000
 /** Taken for a neighbour's delay before it is known. */
 const UNKNOWN_DELAY_MS = 10
 
@@ -20,6 +23,8 @@ export class Usable {
   /** Peers whose word contradicts a better one's: not asked until that one turns out a liar. */
   readonly parked = new Set<string>()
   readonly #seeds = new Map<string, number>()
+  /** Who has sent nothing since it was given up, how often that was in a row, and until when it is not asked. */
+  readonly #tired = new Map<string, { times: number; restsUntil: number }>()
 
   constructor(incoming: Incoming, swarm: Swarm) {
     this.#incoming = incoming
@@ -73,32 +78,41 @@ export class Usable {
     return this.#without.get(peerId)?.has(index) === true
   }
 
+  /** A request was given up: was its peer silent for so long that it is better left alone? */
+  givenUp(peerId: string, now: number): void {
+    const tired = this.#tired.get(peerId)
+    if (this.silentMs(peerId, now) < SILENCE_MS || (tired !== undefined && tired.restsUntil > now)) return
+    const times = (tired?.times ?? 0) + 1
+    this.#tired.set(peerId, { times, restsUntil: now + Math.min(MAX_REST_MS, REST_MS * 2 ** (times - 1)) })
+  }
+
+  /** It sends something. */
+  gives(peerId: string): void {
+    this.#tired.delete(peerId)
+  }
+
   /** What can be asked of whom now. */
   sources(now: number): Source[] {
-    return this.list()
-      .filter((n) => n.busyUntil <= now && !this.stalled(n, now))
-      .map((n) => ({
-        peerId: n.peer.id,
-        have: n.have as Bitfield,
-        without: this.#without.get(n.peer.id),
-        roomBytes: n.allowanceBytes - n.outstandingBytes,
-        outstandingBytes: n.outstandingBytes,
-        load: n.load,
-      }))
+    return this.#askable(now).map((n) => ({
+      peerId: n.peer.id,
+      have: n.have as Bitfield,
+      without: this.#without.get(n.peer.id),
+      roomBytes: n.allowanceBytes - n.outstandingBytes,
+      outstandingBytes: n.outstandingBytes,
+      load: n.load,
+    }))
   }
 
   /** Who can be asked for what another has been asked for, and is late with. */
   seconds(now: number): Second[] {
-    return this.list()
-      .filter((n) => n.busyUntil <= now && !this.stalled(n, now))
-      .map((n) => ({
-        peerId: n.peer.id,
-        roomBytes: n.allowanceBytes - n.outstandingBytes,
-        outstandingBytes: n.outstandingBytes,
-        load: n.load,
-        offers: (index) => this.offers(n, index),
-        expectedMs: (bytes) => this.#expectedMs(n, bytes) ?? n.patienceMs,
-      }))
+    return this.#askable(now).map((n) => ({
+      peerId: n.peer.id,
+      roomBytes: n.allowanceBytes - n.outstandingBytes,
+      outstandingBytes: n.outstandingBytes,
+      load: n.load,
+      offers: (index) => this.offers(n, index),
+      expectedMs: (bytes) => this.#expectedMs(n, bytes) ?? n.patienceMs,
+    }))
   }
 
   /** All neighbours, and what their use may be. */
@@ -182,8 +196,14 @@ export class Usable {
     return (delayMs ?? UNKNOWN_DELAY_MS) + ((outstandingBytes + bytes) * 1_000) / bytesPerSecond
   }
 
+  #askable(now: number): Neighbour[] {
+    const rests = ({ peer }: Neighbour) => (this.#tired.get(peer.id)?.restsUntil ?? 0) > now
+    return this.list().filter((n) => n.busyUntil <= now && !this.stalled(n, now) && !rests(n))
+  }
+
+  /** Those whose word that they hold something is worth waiting for. */
   #lively(now: number): Neighbour[] {
-    return this.list().filter((n) => this.silentMs(n.peer.id, now) < SILENCE_MS)
+    return this.list().filter((n) => this.silentMs(n.peer.id, now) < SILENCE_MS && !this.#tired.has(n.peer.id))
   }
 
   #holds(n: Neighbour): boolean {
