@@ -145,13 +145,13 @@ class Mesh implements ZoneDiscovery {
   async *#candidates(digest: Digest, further: Promise<void>, signal: AbortSignal): AsyncGenerator<Candidate, void, undefined> {
     const { routing } = this.#options.host
     const known = [...this.#known(digest)]
-    if (known.some(({ reason }) => reason === 'holder')) {
+    if (further !== NOW) {
+      yield* known.splice(0)
+      await unlessAborted(further, signal)
+    } else if (known.some(({ reason }) => reason === 'holder')) {
       yield* known.splice(0)
       // a look-up costs a dozen streams all over the mesh: a holder that is known has its chance first
       await this.#pause(this.#options.knownHolderMs, signal)
-    } else if (further !== NOW) {
-      yield* known.splice(0)
-      await unlessAborted(further, signal)
     }
     const providers = routing && findProviders(digest, { ...this.#options, routing, signal })
     // The DHT is asked before what is known is given: a slow consumer does not delay it.

@@ -3,8 +3,9 @@ import type { Digest } from '../../protocols/digest.ts'
 import type { Candidate } from '../discovery/discovery.ts'
 import { rank } from '../rank/rank.ts'
 import { sample } from '../sample.ts'
-import type { Swarm } from '../transfer/transfer.ts'
+import type { Neighbour, Swarm } from '../transfer/transfer.ts'
 import type { Bell } from './bell.ts'
+import type { Company } from './company.ts'
 import type { Introduction } from './introduction.ts'
 import type { Parts } from './parts.ts'
 import { Settling } from './settling.ts'
@@ -12,7 +13,9 @@ import { Settling } from './settling.ts'
 /** The DHT gets this long to name a holder before the origin is gone to. */
 const SETTLE_MS = 250
 /** Who is in a swarm where nobody has anything for so long asks the DHT as well. */
-const PATIENCE_MS = 2_000
+const PATIENCE_MS = 5_000
+/** A holder that is known has its chance first, where there is no other way: a look-up costs a dozen streams all over the mesh. */
+const HOLDER_MS = 1_000
 
 /** Connected peers that are asked when nobody is known to hold a blob: they may be of another zone, or no beacon of theirs was heard yet. */
 const MAX_CONNECTED = 16
@@ -24,6 +27,7 @@ export class Search {
   readonly #digest: Digest
   readonly #parts: Parts
   readonly #swarm: Swarm
+  readonly #company: Company
   readonly #bell: Bell
   readonly #introduction: Introduction
   readonly #settling = new Settling()
@@ -35,9 +39,18 @@ export class Search {
   #over = false
 
   /** @param hasOrigin whether the blob can be imported here */
-  constructor(digest: Digest, swarm: Swarm, bell: Bell, introduction: Introduction, parts: Parts, hasOrigin: () => boolean) {
+  constructor(
+    digest: Digest,
+    swarm: Swarm,
+    company: Company,
+    bell: Bell,
+    introduction: Introduction,
+    parts: Parts,
+    hasOrigin: () => boolean,
+  ) {
     this.#digest = digest
     this.#swarm = swarm
+    this.#company = company
     this.#bell = bell
     this.#introduction = introduction
     this.#parts = parts
@@ -53,14 +66,22 @@ export class Search {
   /** Whether the zone's peers had their chance to say that they hold it: what none of them has by then is to be imported. */
   settled(): boolean {
     const now = performance.now()
-    if (this.#candidates.length > 0 || this.#settling.undecided(this.#swarm.neighbours(), this.holders, now)) return false
-    this.#introduction.join()
-    if (!this.#introduction.introduced) return false
-    // of a swarm, those ask the DHT who are to import
-    const idle = now - this.#startedAt > PATIENCE_MS && !this.#swarm.neighbours().some(({ have }) => (have?.count ?? 0) > 0)
-    const own = this.#introduction.alone || !this.#hasOrigin() || idle
-    if (own) this.#lookFurther(now)
-    return !own || this.#lookedFurther(now)
+    const neighbours = this.#swarm.neighbours()
+    if (this.#candidates.length > 0 || this.#settling.undecided(neighbours, this.holders, now)) return false
+    const whole = neighbours.some(({ state }) => state === 'complete')
+    if (!whole) this.#introduction.join()
+    if (!whole && !this.#introduction.introduced) return false
+    const look = this.#mayLook(neighbours, whole, now)
+    if (look) this.#lookFurther(now)
+    return !look || this.#lookedFurther(now)
+  }
+
+  /** Whether to ask the DHT before anything is to be imported: where a crowd wants a blob, few of it need to. */
+  #mayLook(neighbours: readonly Neighbour[], whole: boolean, now: number): boolean {
+    const triedMs = now - this.#startedAt
+    if (!this.#hasOrigin()) return !whole || triedMs > HOLDER_MS
+    const fed = neighbours.some(({ have }) => (have?.count ?? 0) > 0)
+    return !fed && (this.#introduction.alone || triedMs > PATIENCE_MS)
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -88,7 +109,7 @@ export class Search {
     if (this.holders.size > 0 || signal.aborted) return
     this.#introduction.join()
     for (const peer of sample(this.#parts.connected(), MAX_CONNECTED, this.#parts.random)) {
-      if (!this.#parts.bans.has(peer.id)) this.#swarm.add(peer)
+      if (!this.#parts.bans.has(peer.id)) this.#company.stranger(peer)
     }
     this.#bell.ring()
   }
@@ -96,6 +117,7 @@ export class Search {
   #lookFurther(now: number): void {
     this.#furtherAt ??= now
     this.#further.resolve()
+    this.#company.open()
   }
 
   #lookedFurther(now: number): boolean {
@@ -104,19 +126,24 @@ export class Search {
 
   /** @throws the signal's reason */
   async #nobodyElsewhere({ signal }: { signal: AbortSignal }): Promise<boolean> {
+    if (this.#furtherAt !== undefined) return true
     const before = this.holders.size
     this.#lookFurther(performance.now())
-    while (this.holders.size === before) {
-      if (this.#lookedFurther(performance.now())) return true
+    for (;;) {
+      const [now, neighbours] = [performance.now(), this.#swarm.neighbours()]
+      if (this.holders.size > before || neighbours.some(({ state }) => state === 'complete')) return false
+      if (this.#lookedFurther(now) && !this.#settling.undecided(neighbours, this.holders, now)) return true
       await this.#bell.wait(signal)
     }
-    return false
   }
 
   #addRanked(): void {
     const candidates = this.#candidates.map((c) => ({ ...c, bytesPerSecond: undefined, load: 0 }))
     this.#candidates = []
-    for (const { peer } of rank(candidates, this.#parts.label)) this.#swarm.add(peer)
+    for (const { peer } of rank(candidates, this.#parts.label)) {
+      if (this.holders.has(peer.id)) this.#company.holder(peer)
+      else this.#company.stranger(peer)
+    }
     this.#bell.ring()
   }
 }

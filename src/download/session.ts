@@ -5,6 +5,7 @@ import type { OriginSource } from '../origin/origin.ts'
 import type { BlobMeta, StoredBlob } from '../store/store.ts'
 import type { Swarm } from '../transfer/transfer.ts'
 import { Bell } from './bell.ts'
+import { Company } from './company.ts'
 import type { Reading } from './demand.ts'
 import type { DownloadProgress } from './download.ts'
 import { Filling } from './filling.ts'
@@ -35,6 +36,7 @@ export class Session {
   #filling: Filling | undefined
   #search: Search | undefined
   #introduction: Introduction | undefined
+  #company: Company | undefined
   #peersSaidSize = false
   /** Sizes that peers said and that led to no right digest, and who said them. */
   readonly #disproved = new Set<number>()
@@ -179,11 +181,13 @@ export class Session {
     const swarm = this.#parts.transfer.join(this.digest)
     this.#swarm = swarm
     const unsubscribe = swarm.onChange(ring)
+    const company = new Company(swarm)
+    this.#company = company
     const introduction = new Introduction(this.digest, this.#parts.rendezvous, this.#bell, (peer) => {
-      if (!this.#parts.bans.has(peer.id)) swarm.add(peer)
+      if (!this.#parts.bans.has(peer.id)) company.companion(peer)
     })
     this.#introduction = introduction
-    const search = new Search(this.digest, swarm, this.#bell, introduction, this.#parts, () => this.#sources.length > 0)
+    const search = new Search(this.digest, swarm, company, this.#bell, introduction, this.#parts, () => this.#sources.length > 0)
     this.#search = search
     void search.run(signal)
     const tick = setInterval(ring, TICK_MS)
@@ -299,7 +303,10 @@ export class Session {
     for (const source of this.#sources) filling.addSource(source)
     if (found.restrictedTo !== undefined) await this.#restrict(found.restrictedTo)
     if (found.adopted !== undefined) filling.adopt(found.adopted)
-    if (incoming.geometry.pieces > 1) introduction.join(incoming.geometry.size)
+    if (incoming.geometry.pieces > 1) {
+      this.#company?.open()
+      introduction.join(incoming.geometry.size)
+    }
     if (incoming.writer.have.count > 0) parts.transfer.refresh(this.digest)
     if (found.first !== undefined) await filling.acceptEarly(found.first.peerId, found.first.bytes)
     this.#bell.ring()

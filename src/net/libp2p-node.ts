@@ -97,6 +97,8 @@ function dht() {
     peerInfoMapper: passthroughMapper,
     // Otherwise a lone node's provide waits for a peer until it times out.
     allowQueryWithZeroPeers: true,
+    // Each look-up and each record goes to so many peers. Twenty are for a public network, where most are gone tomorrow.
+    kBucketSize: 8,
     initialQuerySelfInterval: 100,
     reprovide: { validity: PROVIDER_VALIDITY_MS, threshold: PROVIDER_VALIDITY_MS / 2, interval: 30 * MINUTE_MS },
   })
