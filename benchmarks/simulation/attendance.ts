@@ -38,6 +38,7 @@ export class Attendance {
       self: ref,
       members: () => view,
       isReachable: (peerId) => peerId === id || this.#lines.get(peerId)?.failing !== true,
+      isConnected: (peerId) => peerId === id || this.#self.connected.has(this.#world.peer(peerId).index),
       lineTo: (peerId) => this.#lineTo(peerId),
       onClose: () => {},
     })

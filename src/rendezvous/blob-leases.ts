@@ -38,6 +38,7 @@ export class BlobLeases {
   readonly #speeds = new Speeds()
   readonly #random: () => number
   #active = false
+  #noted = false
 
   /** @param nextId numbers leases, from 1, uniquely among all blobs of a table */
   constructor(options: { random: () => number; nextId: () => number }) {
@@ -49,9 +50,14 @@ export class BlobLeases {
     return this.#roll.count
   }
 
-  /** Leases have been granted or noted here. */
+  /** Leases have been granted here. */
   get active(): boolean {
     return this.#active
+  }
+
+  /** Leases have been granted here, or noted that others granted. */
+  get informed(): boolean {
+    return this.#active || this.#noted
   }
 
   /** What its ledgers take. */
@@ -128,6 +134,7 @@ export class BlobLeases {
       return { retryMs: retryMs(this.members, this.#random) }
     }
     this.#queue.leave(member.id)
+    this.#active = true
     return { lease }
   }
 
@@ -151,6 +158,7 @@ export class BlobLeases {
   hold(id: string, size: number, run: Run, now: number): Lease | undefined {
     const member = this.#roll.enter(id)
     this.#roll.vote(member, size)
+    this.#noted = true
     let live = 0
     for (const { lapsed } of member.leases) if (!lapsed) live++
     if (live >= MAX_NOTED_LEASES) return undefined
@@ -289,13 +297,11 @@ export class BlobLeases {
 
   #open(member: Member, now: number): Lease | undefined {
     if (this.#leases.opening) return undefined
-    this.#active = true
     return this.#leases.add(member, 0, { first: 0, last: 0 }, now)
   }
 
   #lease(member: Member, ledger: Ledger, run: Run, which: 'all' | 'free', now: number): Lease | undefined {
     const lease = this.#leases.add(member, ledger.geometry.size, run, now)
-    this.#active = true
     lease.granted = ledger.take(lease.id, run, which)
     lease.remaining = lease.granted
     if (lease.granted > 0) return lease

@@ -6,7 +6,7 @@ import type { Clock } from '../clock.ts'
 import type { PeerRef } from '../net/host.ts'
 import { LeasedGrant } from './leased-grant.ts'
 import type { Line } from './line.ts'
-import { answerMs, leasePieces, maxLeases, OPEN_LAST } from './policy.ts'
+import { answerMs, leasePieces, maxLeases, mayActAlone, OPEN_LAST, registrationDelayMs } from './policy.ts'
 import { firstRun, runsOf } from './ranges.ts'
 import type { Grant, Membership } from './rendezvous.ts'
 import { type Seat, Seats } from './seats.ts'
@@ -19,6 +19,7 @@ export interface MemberOptions {
   readonly members: () => readonly PeerRef[]
   /** Whether there is a way to it that did not fail a short while ago. */
   readonly isReachable: (peerId: string) => boolean
+  readonly isConnected: (peerId: string) => boolean
   /** The way to a peer that is known or whose addresses came along. */
   readonly lineTo: (peerId: string, addresses?: readonly string[]) => Line | undefined
   readonly onClose: (member: BlobMember) => void
@@ -54,8 +55,12 @@ export class BlobMember implements Membership {
   #size: number | undefined
   /** It was not only told so here. */
   #knowsSize: boolean
+  #registered = false
   #complete = false
   #closed = false
+  /** Nobody answered so many times in a row, and nobody else seemed to import. */
+  #unanswered = 0
+  #fewestOrphans = Number.POSITIVE_INFINITY
   #turn = Promise.withResolvers<void>()
 
   constructor(digest: Digest, size: number | undefined, options: MemberOptions) {
@@ -63,12 +68,13 @@ export class BlobMember implements Membership {
     this.#size = size
     this.#knowsSize = size !== undefined
     this.#options = options
-    const { clock, self, members, isReachable, lineTo } = options
+    const { clock, self, members, isReachable, isConnected, lineTo } = options
     this.#seats = new Seats({
       digest,
       clock,
       candidates: () => [self.id, ...members().map(({ id }) => id)],
       isReachable,
+      isConnected,
       lineTo,
       registration: (insist) => ({ type: 'register', digest, size: this.#size ?? 0, insist, addresses: self.addresses }),
       answerMs: () => answerMs(members().length),
@@ -76,6 +82,15 @@ export class BlobMember implements Membership {
       onLost: (seat) => this.#lost(seat),
       onChange: () => this.#changed(),
     })
+    const delayMs = registrationDelayMs(members().length, options.random)
+    if (delayMs === 0 || this.#seats.nearby) this.#register()
+    else this.#cancels.add(clock.after(delayMs, () => this.#register()))
+  }
+
+  #register(): void {
+    const { clock, members } = this.#options
+    this.#registered = true
+    this.#seats.fill()
     this.#cancels.add(clock.after(answerMs(members().length), () => this.#introduced.resolve()))
   }
 
@@ -105,7 +120,7 @@ export class BlobMember implements Membership {
   ): Promise<Grant | undefined> {
     signal.throwIfAborted()
     const idle = size !== undefined && orphans.length === 0
-    if (this.#asking || this.#closed || idle || this.#options.clock.now() < this.#notBefore) return undefined
+    if (!this.#registered || this.#asking || this.#closed || idle || this.#options.clock.now() < this.#notBefore) return undefined
     if (size !== undefined) this.#learn(size)
     this.#asking = true
     const abort = () => this.#wake()
@@ -148,7 +163,7 @@ export class BlobMember implements Membership {
       while (!this.#closed) {
         signal.throwIfAborted()
         const seat = this.#seats.choose()
-        if (seat === undefined || clock.now() >= deadline) return this.#alone(orphans, size)
+        if (seat === undefined || clock.now() >= deadline) return this.#unheard(orphans, size)
         if (!seat.answered) {
           await this.#turn.promise
           continue
@@ -258,6 +273,14 @@ export class BlobMember implements Membership {
     grant.noted(seat.line, lease)
     for (const other of this.#seats.all()) if (other !== seat && other.answered) this.#note(grant, other)
     return grant
+  }
+
+  /** Nobody answers. In a large zone few act alone at first, and none that see others import. */
+  #unheard(orphans: readonly number[], size: number | undefined): Grant | undefined {
+    const zone = this.#options.members().length
+    if (orphans.length < this.#fewestOrphans) this.#unanswered = 0
+    this.#fewestOrphans = orphans.length
+    return mayActAlone(zone, this.#unanswered++, this.#options.random) ? this.#alone(orphans, size) : undefined
   }
 
   /** Nobody answers. Others may be in the same position, so where to begin is left to chance. */

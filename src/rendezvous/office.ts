@@ -115,7 +115,7 @@ export class Office {
 
   #register(visitor: Visitor, { digest, size, insist, addresses }: Extract<MemberMessage, { type: 'register' }>): void {
     const id = visitor.peerId
-    if (!insist && this.#table.get(digest)?.active !== true) {
+    if (!insist && this.#table.get(digest)?.informed !== true) {
       const peer = this.#options.redirect(digest)
       if (peer !== undefined) {
         visitor.tell({ type: 'redirect', digest, peer })

@@ -67,6 +67,7 @@ class ZoneRendezvous implements Rendezvous {
       self: { id: host.peerId, addresses: addresses.slice(0, MAX_PEER_ADDRESSES) },
       members: () => this.#order.members(),
       isReachable: (peerId) => this.#isReachable(peerId),
+      isConnected: (peerId) => peerId === host.peerId || host.isConnected(peerId),
       lineTo: (peerId, told) => this.#lineTo(peerId, told),
       onClose: (closed) => this.#joined.delete(closed),
     })

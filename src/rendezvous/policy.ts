@@ -1,4 +1,5 @@
 import { type Geometry, MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
+import { MAX_MEMBERS } from '../../protocols/rendezvous/limits.ts'
 
 const MiB = 1024 * 1024
 
@@ -28,6 +29,12 @@ export const SILENCE_MS = 4_000
 export const MAX_NOTED_LEASES = 6
 export const MIN_PAUSE_MS = 250
 const MAX_PAUSE_MS = 8_000
+/** In a zone up to this size nobody waits for others' sake. */
+const SMALL_ZONE = 40
+/** In a larger one all turn to the rendezvous within so many milliseconds for each of its members. */
+const SPREAD_MS = 5
+/** Named to each member of a large swarm. */
+const FEW_NAMED = 8
 const FEW_MEMBERS = 4
 /** Slow is so many times what others take, and longer than a busy machine may take for once. */
 const SLOW_TIMES = 2
@@ -107,4 +114,28 @@ export function retryMs(members: number, random: () => number): number {
  */
 export function answerMs(zone: number): number {
   return 1_000 + 6 * zone
+}
+
+/**
+ * How long to wait before one turns to the rendezvous: in a large zone a crowd may want the same, a new connection costs its other
+ * end 6 ms (measured), and by the time that the last have come pieces are all around them. Who is connected already need not wait.
+ */
+export function registrationDelayMs(zone: number, random: () => number): number {
+  return zone <= SMALL_ZONE ? 0 : random() * zone * SPREAD_MS
+}
+
+/**
+ * Whether to import without the leave of anybody, when nobody answers: were all of a large zone to do so at once, the origin would send a copy for each. So
+ * few do at first, and twice as many each time that nobody seems to have got anything meanwhile.
+ */
+export function mayActAlone(zone: number, tries: number, random: () => number): boolean {
+  return random() * zone < SMALL_ZONE * 2 ** tries
+}
+
+/**
+ * How many members of a swarm one is told of. Each costs a connection: in a large swarm as few as keep it connected, besides those
+ * whom one is connected with anyway.
+ */
+export function namedMembers(swarm: number): number {
+  return swarm <= MAX_MEMBERS ? MAX_MEMBERS : FEW_NAMED
 }

@@ -1,7 +1,7 @@
-import { MAX_MEMBERS } from '../../protocols/rendezvous/limits.ts'
 import { sample } from '../sample.ts'
+import { namedMembers } from './policy.ts'
 
-/** Of those who hold something, and of the newest, so many are always named. */
+/** The newest are named to each who comes, so many at most. */
 const SURE = 8
 
 interface Entry {
@@ -37,7 +37,8 @@ export class Roster {
   /** Lets one in. @returns whom to tell it of: some who hold pieces, the newest, and any others, so that a large swarm stays connected */
   introduce(id: string, holders: ReadonlySet<string>, random: () => number): string[] {
     this.delete(id)
-    const chosen = this.#list.length <= MAX_MEMBERS ? [...this.#list] : this.#choose(holders, random)
+    const count = namedMembers(this.#list.length)
+    const chosen = this.#list.length <= count ? [...this.#list] : this.#choose(count, holders, random)
     this.#entries.set(id, { sequence: ++this.#sequence, place: this.#list.length, told: chosen.length })
     this.#list.push(id)
     this.#newcomers.add(id)
@@ -46,10 +47,11 @@ export class Roster {
     return chosen
   }
 
-  #choose(holders: ReadonlySet<string>, random: () => number): string[] {
+  #choose(count: number, holders: ReadonlySet<string>, random: () => number): string[] {
     const present = (id: string) => this.#entries.has(id)
-    const chosen = new Set([...sample([...holders].filter(present), SURE, random), ...this.#newest.filter(present)])
-    while (chosen.size < MAX_MEMBERS) chosen.add(this.#list[Math.floor(random() * this.#list.length)] as string)
+    const sure = count >> 2
+    const chosen = new Set([...sample([...holders].filter(present), sure, random), ...this.#newest.slice(-sure).filter(present)])
+    while (chosen.size < count) chosen.add(this.#list[Math.floor(random() * this.#list.length)] as string)
     return [...chosen]
   }
 
@@ -59,10 +61,11 @@ export class Roster {
     const newcomers = [...this.#newcomers]
     this.#newcomers.clear()
     if (newcomers.length === 0) return news
+    const most = namedMembers(this.#list.length)
     for (const [id, entry] of this.#entries) {
-      if (entry.told >= MAX_MEMBERS) continue
+      if (entry.told >= most) continue
       const later = newcomers.filter((one) => (this.#entries.get(one)?.sequence ?? 0) > entry.sequence)
-      const told = sample(later, MAX_MEMBERS - entry.told, random)
+      const told = sample(later, most - entry.told, random)
       entry.told += told.length
       if (told.length > 0) news.set(id, told)
     }

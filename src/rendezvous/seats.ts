@@ -33,6 +33,8 @@ export interface SeatsOptions {
   readonly candidates: () => readonly string[]
   /** Whether it is worth taking: known, and not failing. Asked of every candidate, so it makes no line. */
   readonly isReachable: (peerId: string) => boolean
+  /** Whether to talk to it costs no new connection. */
+  readonly isConnected: (peerId: string) => boolean
   readonly lineTo: (peerId: string) => Line | undefined
   readonly registration: (insist: boolean) => MemberMessage
   readonly answerMs: (peerId: string) => number
@@ -54,17 +56,22 @@ export class Seats {
 
   constructor(options: SeatsOptions) {
     this.#options = options
-    this.fill()
   }
 
   all(): readonly Seat[] {
     return this.#seats
   }
 
+  /** Whether a connection leads to whoever is the first. */
+  get nearby(): boolean {
+    const { digest, candidates, isReachable, isConnected } = this.#options
+    return firstInOrder(digest, candidates().filter(isReachable), 1).some(isConnected)
+  }
+
   /** Whom to ask: the first, unless only the standby has granted leases, as it does when the first has just come. */
   choose(): Seat | undefined {
     const [first, second] = this.#seats.filter((seat) => !seat.silent)
-    if (second?.answered === true && second.active && first?.active !== true) return second
+    if (second?.answered === true && second.active && first?.answered === true && !first.active) return second
     return first
   }
 
