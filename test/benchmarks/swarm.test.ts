@@ -89,6 +89,8 @@ test('scenarios have names of their own, and can be run with fewer hosts and les
   assert.equal(new Set(SCENARIOS.map(({ name }) => name)).size, SCENARIOS.length)
   const small = resized({ ...layer, layerBytes: [96 * MiB, 48 * MiB] }, { hosts: 4, largestBytes: 8 * MiB })
   assert.deepEqual([small.hosts, small.mbit, small.layerBytes], [4, 50, [8 * MiB, 4 * MiB]])
+  const broken = { ...layer, layerBytes: [96 * MiB], faults: { dropAfterBytes: 24 * MiB, refuseEvery: 3 } }
+  assert.deepEqual(resized(broken, { largestBytes: 8 * MiB }).faults, { dropAfterBytes: 2 * MiB, refuseEvery: 3 })
   assert.deepEqual(resized(layer, {}), layer)
 })
 
