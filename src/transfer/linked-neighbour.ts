@@ -11,11 +11,25 @@ export class LinkedNeighbour implements Neighbour {
   readonly interest: Interest
   /** When it was taken in, monotonic milliseconds. */
   readonly since: number
+  readonly #networkOf: (peer: PeerRef) => string
+  #network: string | undefined
+  #networkShows = false
 
-  constructor(link: Link, interest: Interest, since: number) {
+  constructor(link: Link, interest: Interest, since: number, networkOf: (peer: PeerRef) => string) {
     this.link = link
     this.interest = interest
     this.since = since
+    this.#networkOf = networkOf
+  }
+
+  /** As it shows once it is connected; before, as it says. Looked up twice at most: every newcomer to a full swarm asks. */
+  get network(): string {
+    const shows = this.state !== 'connecting' && this.state !== 'failed'
+    if (this.#network === undefined || (shows && !this.#networkShows)) {
+      this.#network = this.#networkOf(this.peer)
+      this.#networkShows = shows
+    }
+    return this.#network
   }
 
   get peer(): PeerRef {

@@ -138,7 +138,7 @@ export class LinkedSwarm implements Swarm {
     const link = this.#parts.linkTo(peer)
     const interest = link.want(this.#digest)
     interest.listeners.add(this.#changed)
-    this.#members.set(peer.id, new LinkedNeighbour(link, interest, this.#parts.now()))
+    this.#members.set(peer.id, new LinkedNeighbour(link, interest, this.#parts.now(), this.#parts.networkOf))
     this.#view = undefined
     this.#changed()
   }
@@ -161,7 +161,7 @@ export class LinkedSwarm implements Swarm {
     if (useless === undefined) return false
     const failed = useless.state === 'failed'
     this.#letGo(useless)
-    if (!failed) this.#bench.add(useless.peer, this.#parts.networkOf(useless.peer))
+    if (!failed) this.#bench.add(useless.peer, useless.network)
     return true
   }
 
@@ -179,7 +179,7 @@ export class LinkedSwarm implements Swarm {
 
   /** The neighbours by network, in the order in which they were taken in. */
   #places(): Map<string, LinkedNeighbour[]> {
-    return Map.groupBy(this.#members.values(), ({ peer }) => this.#parts.networkOf(peer))
+    return Map.groupBy(this.#members.values(), ({ network }) => network)
   }
 
   /** It holds something that no other neighbour does. */
