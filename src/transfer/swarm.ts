@@ -155,24 +155,22 @@ export class LinkedSwarm implements Swarm {
 
   /** A neighbour that is of no use gives way to one that may be, and one of a network that has many to one of a network that has few. */
   #makeRoom(peer: PeerRef): boolean {
-    const members = [...this.#members.values()]
-    const useless =
-      members.find((m) => m.state === 'failed') ?? members.find((m) => this.#longWithoutAny(m)) ?? this.#oneOfTooMany(peer)
+    const failed = [...this.#members.values()].find(({ state }) => state === 'failed')
+    const useless = failed ?? (this.#wasDismissed(peer.id) ? undefined : this.#displacedBy(peer))
     if (useless === undefined) return false
-    const failed = useless.state === 'failed'
     this.#letGo(useless)
-    if (!failed) this.#bench.add(useless.peer, useless.network)
+    if (useless !== failed) this.#bench.add(useless.peer, useless.network)
     return true
   }
 
-  #longWithoutAny({ state, since }: LinkedNeighbour): boolean {
-    return state === 'none' && this.#parts.now() - since > GRACE_MS
-  }
-
-  #oneOfTooMany(peer: PeerRef): LinkedNeighbour | undefined {
+  #displacedBy(peer: PeerRef): LinkedNeighbour | undefined {
     const share = this.#parts.maxNeighbours * SHARE_OF_ONE_NETWORK
     const places = this.#places()
-    if ((places.get(this.#parts.networkOf(peer))?.length ?? 0) >= share || this.#wasDismissed(peer.id)) return undefined
+    const ofItsOwn = places.get(this.#parts.networkOf(peer))?.length ?? 0
+    if (ofItsOwn >= share && places.size > 1) return undefined
+    const before = this.#parts.now() - GRACE_MS
+    for (const one of this.#members.values()) if (one.state === 'none' && one.since < before) return one
+    if (ofItsOwn >= share) return undefined
     const crowd = [...places.values()].find((members) => members.length > share)
     return crowd?.findLast((member) => !this.#isOnlySource(member))
   }

@@ -7,6 +7,7 @@ import { Usefulness } from '../../src/download/usefulness.ts'
 import type { PeerRef } from '../../src/net/host.ts'
 import { networkOf } from '../../src/net/network-of.ts'
 import { Roster } from '../../src/rendezvous/roster.ts'
+import { sample } from '../../src/sample.ts'
 import { Interest } from '../../src/transfer/interest.ts'
 import type { Link } from '../../src/transfer/link.ts'
 import { LinkedSwarm } from '../../src/transfer/swarm.ts'
@@ -16,6 +17,8 @@ const PIECES = 40
 const SIZE = PIECES * MIN_PIECE_BYTES
 const DIGEST = digestOf(Buffer.from('a large swarm'))
 const PLACES = 24
+/** Members of the zone that each is connected with, and asks. */
+const CONNECTED = 16
 /** Pieces that one node gets, and gives, in a second. */
 const GETS = 2
 const GIVES = 3
@@ -29,6 +32,8 @@ class Member {
   readonly have = new Bitfield(PIECES)
   readonly swarm: LinkedSwarm
   readonly usefulness = new Usefulness()
+  /** Whom it was ever told of, or wanted by. */
+  readonly known = new Set<Member>()
   dead = false
   gives = 0
   /** How often a neighbour gave way. */
@@ -53,6 +58,11 @@ class Member {
 
   get completed(): boolean {
     return this.have.complete
+  }
+
+  hearOf(other: Member): void {
+    this.known.add(other)
+    this.swarm.add(other.ref)
   }
 
   /** Gets what it can of its neighbours, and looks whom to replace. */
@@ -112,7 +122,7 @@ class Crowd {
     const member = new Member({ id, addresses: [address] }, kind, this)
     this.members.set(id, member)
     const holders = new Set([...this.members.values()].filter(({ have }) => have.count > 0).map(({ ref }) => ref.id))
-    for (const other of this.#roster.introduce(id, holders, this.random)) member.swarm.add(this.member(other).ref)
+    for (const other of this.#roster.introduce(id, holders, this.random)) member.hearOf(this.member(other))
     if (this.members.size % 20 === 0) this.#spread()
     this.#deliver()
     return member
@@ -135,7 +145,7 @@ class Crowd {
 
   second(): void {
     this.now += 1_000
-    if (this.now === 1_000) this.#spread()
+    if (this.now === 1_000) this.#meet()
     for (const [interest, of] of this.#interests) say(interest, of)
     for (const member of this.members.values()) member.gives = 0
     for (const member of this.living()) member.live()
@@ -168,12 +178,20 @@ class Crowd {
   }
 
   #deliver(): void {
-    for (let want = this.wants.shift(); want !== undefined; want = this.wants.shift()) want[1].swarm.add(want[0].ref)
+    for (let want = this.wants.shift(); want !== undefined; want = this.wants.shift()) want[1].hearOf(want[0])
+  }
+
+  /** Whom one is connected with anyway, as a member of the zone, is asked too. */
+  #meet(): void {
+    this.#spread()
+    const everybody = [...this.members.values()]
+    for (const member of everybody) for (const other of sample(everybody, CONNECTED, this.random)) member.hearOf(other)
+    this.#deliver()
   }
 
   #spread(): void {
     for (const [id, news] of this.#roster.spread(this.random))
-      for (const other of news) this.member(id).swarm.add(this.member(other).ref)
+      for (const other of news) this.member(id).hearOf(this.member(other))
   }
 }
 
@@ -255,9 +273,10 @@ describe('a swarm far larger than the number of neighbours', () => {
     for (let i = 0; i < 200; i++) crowd.join('boaster', '/ip4/192.0.2.1/tcp/7402')
     for (let i = 0; i < 300; i++) crowd.join('honest', addressOf(i))
     crowd.second()
-    for (const { swarm } of crowd.living()) {
+    for (const { swarm, known, ref } of crowd.living()) {
       const boasters = swarm.neighbours().filter(({ peer }) => crowd.member(peer.id).kind === 'boaster')
-      assert.ok(boasters.length <= PLACES / 4 + 1, `${boasters.length} of ${swarm.neighbours().length}, ${swarm.waiting} wait`)
+      const honest = [...known].filter((other) => other.kind === 'honest' && other.ref.id !== ref.id)
+      assert.ok(boasters.length <= Math.max(PLACES / 4, PLACES - honest.length), `${boasters.length} beside ${honest.length}`)
     }
   })
 
