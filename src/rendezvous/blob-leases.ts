@@ -3,8 +3,11 @@ import { LeaseBook } from './lease-book.ts'
 import type { Ledger } from './ledger.ts'
 import { Ledgers } from './ledgers.ts'
 import {
+  HELD_BACK_MS,
+  isAhead,
   isOverdue,
   leasePieces,
+  liveLeasesAfter,
   MAX_NOTED_LEASES,
   maxLeases,
   maxLiveLeases,
@@ -37,12 +40,17 @@ export class BlobLeases {
   readonly #queue = new Queue()
   readonly #speeds = new Speeds()
   readonly #random: () => number
+  readonly #firstLive: number
   #active = false
   #noted = false
 
-  /** @param nextId numbers leases, from 1, uniquely among all blobs of a table */
-  constructor(options: { random: () => number; nextId: () => number }) {
+  /**
+   * @param nextId numbers leases, from 1, uniquely among all blobs of a table
+   * @param firstLive leases that may be live before anything was imported
+   */
+  constructor(options: { random: () => number; nextId: () => number; firstLive: number }) {
     this.#random = options.random
+    this.#firstLive = options.firstLive
     this.#leases = new LeaseBook(options.nextId)
   }
 
@@ -128,6 +136,7 @@ export class BlobLeases {
     this.#roll.vote(member, ask.size)
     const pauseMs = this.#roll.pauseOf(member, now)
     if (pauseMs > 0) return { retryMs: pauseMs }
+    if (this.#isAhead(member, now)) return { retryMs: HELD_BACK_MS }
     const lease = this.#mayLease(member, now) ? this.#grant(member, ask, now) : undefined
     if (lease === undefined) {
       this.#queue.enter(member.id)
@@ -254,12 +263,24 @@ export class BlobLeases {
     let live = 0
     for (const lease of member.leases) {
       if (lease.lapsed) continue
-      if (!nearlyDone(lease)) return false
+      if (!lease.opened) return false
       live++
     }
     if (live >= maxLeases(this.members)) return false
     const pieceMs = this.#speeds.of(member.id) ?? 0
     return !this.#speeds.slow(member.id) || now - member.endedAt >= restMs(pieceMs) || !this.#othersImport(member)
+  }
+
+  /** Whether it has imported more than others who import now, none of them slow. */
+  #isAhead({ id, imported }: Member, now: number): boolean {
+    const usualMs = this.#speeds.usualMs
+    const others: number[] = []
+    for (const lease of this.#leases) {
+      const { member, lapsed } = lease
+      if (member === id || lapsed || this.#speeds.slow(member) || isOverdue(lease, usualMs, now)) continue
+      others.push(this.#roll.get(member)?.imported ?? 0)
+    }
+    return isAhead(imported, others)
   }
 
   /** Whether others import or would, who are not slow. */
@@ -271,7 +292,7 @@ export class BlobLeases {
   #room(size: number, now: number): number {
     const usualMs = this.#speeds.usualMs
     const live = this.#leases.count((lease) => lease.size === size && !nearlyDone(lease) && !isOverdue(lease, usualMs, now))
-    return maxLiveLeases(this.members) - live
+    return Math.min(maxLiveLeases(this.members), liveLeasesAfter(this.#ledgers.get(size)?.imports ?? 0, this.#firstLive)) - live
   }
 
   #rank(id: string): number {

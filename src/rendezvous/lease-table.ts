@@ -1,14 +1,22 @@
 import type { Digest } from '../../protocols/digest.ts'
 import { BlobLeases } from './blob-leases.ts'
+import { FIRST_LIVE } from './policy.ts'
 
 export interface TableBounds {
   readonly blobs: number
   readonly membersPerBlob: number
   /** Pieces over all blobs: ten bytes each. */
   readonly pieces: number
+  /** Leases of a blob that may be live before anything was imported. */
+  readonly firstLive: number
 }
 
-export const TABLE_BOUNDS: TableBounds = Object.freeze({ blobs: 4_096, membersPerBlob: 2_048, pieces: 4 << 20 })
+export const TABLE_BOUNDS: TableBounds = Object.freeze({
+  blobs: 4_096,
+  membersPerBlob: 2_048,
+  pieces: 4 << 20,
+  firstLive: FIRST_LIVE,
+})
 
 /** The leases of every blob that this node is the rendezvous of; what was not used for longest goes when there are too many. */
 export class LeaseTable {
@@ -37,7 +45,8 @@ export class LeaseTable {
   /** The blob's leases, for a member to join or to be dealt with; `undefined` when it has too many others. */
   use(digest: Digest, member: string): BlobLeases | undefined {
     const key = digest.toString()
-    const blob = this.#blobs.get(key) ?? new BlobLeases({ random: this.#random, nextId: () => this.#nextId() })
+    const { firstLive } = this.#bounds
+    const blob = this.#blobs.get(key) ?? new BlobLeases({ random: this.#random, nextId: () => this.#nextId(), firstLive })
     this.#blobs.delete(key)
     this.#blobs.set(key, blob)
     if (this.#blobs.size > this.#bounds.blobs) this.#dropOldest()

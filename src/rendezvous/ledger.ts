@@ -13,6 +13,7 @@ export class Ledger {
   readonly #startedAt: number
   #lastNumber = 0
   #free: number
+  #imports = 0
   /** What was last said of the origin: that it ignores ranges. */
   streams = false
 
@@ -29,6 +30,11 @@ export class Ledger {
   /** Pieces that are not leased and were not imported. */
   get free(): number {
     return this.#free
+  }
+
+  /** How often a piece was imported that was leased for it. */
+  get imports(): number {
+    return this.#imports
   }
 
   /** Those whose imports are still on the books. */
@@ -100,7 +106,9 @@ export class Ledger {
     this.#lease[index] = 0
     this.#importer[index] = this.#numberOf(importer)
     this.#importedAt[index] = now - this.#startedAt
-    return leased === lease
+    if (leased !== lease) return false
+    this.#imports++
+    return true
   }
 
   /** What a member imported is gone with it. @returns whether there was any */

@@ -3,8 +3,11 @@ import { MAX_MEMBERS } from '../../protocols/rendezvous/limits.ts'
 
 const MiB = 1024 * 1024
 
-/** What an importer asks the origin for while nobody in the zone knows the blob's size. */
-export const OPEN_BYTES = MiB
+/**
+ * What an importer asks the origin for while nobody in the zone knows the blob's size: the first piece, so that it is there soon and
+ * others begin with the next.
+ */
+export const OPEN_BYTES = MIN_PIECE_BYTES
 
 /** The last piece of that, as long as the pieces may be the smallest. */
 export const OPEN_LAST = OPEN_BYTES / MIN_PIECE_BYTES - 1
@@ -35,7 +38,7 @@ const SMALL_ZONE = 40
 const SPREAD_MS = 5
 /** Named to each member of a large swarm. */
 const FEW_NAMED = 8
-const FEW_MEMBERS = 4
+const FEW_MEMBERS = 16
 /** Slow is so many times what others take, and longer than a busy machine may take for once. */
 const SLOW_TIMES = 2
 const LEAST_SLOW_MS = 500
@@ -43,8 +46,13 @@ const REST_TIMES = 16
 /** What takes so many times longer than others', and no less than that, is not waited for. */
 const PATIENCE_TIMES = 4
 const LEAST_PATIENCE_MS = 2_000
-const FEWEST_LIVE = 8
-const MOST_LIVE = 16
+export const FIRST_LIVE = 2
+const IMPORTS_PER_LIVE = 2
+/** Pieces that a member may be ahead of others who import, and how long it is held back then. */
+const LEAD = 4
+export const HELD_BACK_MS = 250
+const FEWEST_LIVE = 12
+export const MOST_LIVE = 16
 
 /**
  * However much life it shows, a lease that brings in no piece for so long is granted to another. `usualMs`: what others take for a
@@ -68,7 +76,24 @@ export function maxLiveLeases(members: number): number {
   return Math.min(MOST_LIVE, Math.max(FEWEST_LIVE, Math.ceil(members / 2)))
 }
 
-/** Leases that one member may have at a time: where members are few, the next begins while the last pieces of one come in, so that the origin's link never idles. */
+/**
+ * Leases that may be live once so many pieces have been imported. While nobody has anything to pass on, the first pieces should come one
+ * by one and soon, not many at a time and late; what there is to pass on then grows as fast as the swarm can take it up.
+ */
+export function liveLeasesAfter(imports: number, first: number): number {
+  return first + Math.floor(imports / IMPORTS_PER_LIVE)
+}
+
+/** Whether a member who asks has imported so much more than those who import now that its question, which may be nearer, can wait a moment. */
+export function isAhead(imported: number, others: readonly number[]): boolean {
+  if (others.length === 0) return false
+  return imported > LEAD + others.reduce((sum, one) => sum + one, 0) / others.length
+}
+
+/**
+ * Leases that one member may have at a time: where members are few, the next is asked for as soon as the origin has answered the last,
+ * so that its link never idles while a question and its answer stand behind pieces.
+ */
 export function maxLeases(members: number): number {
   return members <= FEW_MEMBERS ? 2 : 1
 }

@@ -4,9 +4,9 @@ import { Throughput } from './throughput.ts'
 const MiB = 1024 * 1024
 
 /** Pieces outstanding on however slow a link: the next is asked for before the last has come, of whoever is free. */
-const FEW_PIECES = 6
+const FEW_PIECES = 9
 /** Few pieces are still much on a slow link: it is kept busy for so long, and no piece waits much longer. Two at least. */
-const FEW_MS = 600
+const FEW_MS = 900
 const LEAST_PIECES = 2
 /** Few large pieces are still much memory. */
 const FEW_BYTES = 8 * MiB

@@ -41,6 +41,9 @@ export class Subscriptions {
   readonly #byDigest = new Map<string, Set<Subscriber>>()
   readonly #news = new Map<string, News>()
   #timer: NodeJS.Timeout | undefined
+  /** When the timer tells, and when peers were last told. */
+  #tellsAt = Number.POSITIVE_INFINITY
+  #toldAt = Number.NEGATIVE_INFINITY
 
   constructor(parts: SubscriptionParts) {
     this.#parts = parts
@@ -74,6 +77,7 @@ export class Subscriptions {
     if (news === undefined || news.afresh) return
     news.indices.push(...indices)
     if (news.indices.length > MAX_HAVE_INDICES) news.afresh = true
+    if (indices.some((index) => this.#isFirst(digest, index))) this.#tellIn(this.#parts.limits.haveMs)
   }
 
   /** What we hold has changed in another way than by new pieces. */
@@ -114,19 +118,28 @@ export class Subscriptions {
     if (news === undefined) {
       news = { digest, indices: [], afresh: false }
       this.#news.set(key, news)
-      this.#timer ??= setTimeout(() => this.#tell(), this.#gatheringMs).unref()
+      this.#tellIn(Math.max(this.#parts.limits.haveMs, this.#toldAt + this.#gatheringMs - this.#parts.now()))
     }
     return news
   }
 
-  /** The more peers there are to be told, the less often: the cost is theirs and ours for each message, and a crowd can wait a little. */
+  #tellIn(ms: number): void {
+    const at = this.#parts.now() + ms
+    if (at >= this.#tellsAt) return
+    clearTimeout(this.#timer)
+    this.#tellsAt = at
+    this.#timer = setTimeout(() => this.#tell(), ms).unref()
+  }
+
+  /** The more peers there are to be told, the less often: the cost is theirs and ours for each message, and a crowd can wait a little for what others hold too. */
   get #gatheringMs(): number {
     const { haveMs, maxHaveMs } = this.#parts.limits
     return Math.min(maxHaveMs, Math.max(haveMs, MS_PER_SUBSCRIBER * this.#subscribers.size))
   }
 
   #tell(): void {
-    this.#timer = undefined
+    this.#tellsAt = Number.POSITIVE_INFINITY
+    this.#toldAt = this.#parts.now()
     const all = [...this.#news.values()]
     this.#news.clear()
     for (const news of all) {
@@ -146,6 +159,14 @@ export class Subscriptions {
     if (behind.length === 0) return
     const state = await this.stateOf(digest)
     for (const subscriber of behind) subscriber.tellState(digest, state)
+  }
+
+  /** Nobody else is known to hold it: everybody waits for such news. */
+  #isFirst(digest: Digest, index: number): boolean {
+    for (const { peerId } of this.#byDigest.get(digest.toString()) ?? []) {
+      if (this.#parts.heldBy(peerId, digest)?.has(index) === true) return false
+    }
+    return true
   }
 
   /** Who holds these pieces will not ask for them. */

@@ -8,6 +8,7 @@ import type { Lease } from '../../src/rendezvous/lease.ts'
 import { LeaseTable } from '../../src/rendezvous/lease-table.ts'
 import {
   leasePieces,
+  MOST_LIVE,
   maxLiveLeases,
   nearlyDone,
   orphanedMs,
@@ -29,7 +30,7 @@ const ALL: readonly Run[] = [{ first: 0, last: PIECES - 1 }]
 
 function blob(): BlobLeases {
   let id = 0
-  return new BlobLeases({ random: seeded(7), nextId: () => ++id })
+  return new BlobLeases({ random: seeded(7), nextId: () => ++id, firstLive: MOST_LIVE })
 }
 
 function granted(decision: Decision): Lease {
@@ -148,8 +149,8 @@ test('only one opens the origin while nobody knows the size, and another when it
   const second = granted(ask(table, 'b', SILENCE_MS, [], 0))
   assert.equal(table.opened('b', second.id, SIZE, false, 2_100), true)
   assert.equal(table.size, SIZE)
-  assert.deepEqual([second.first, second.last, second.size], [0, 3, SIZE])
-  assert.equal(granted(ask(table, 'c', 2_101, [], 0)).first, 4)
+  assert.deepEqual([second.first, second.last, second.size], [0, 0, SIZE])
+  assert.equal(granted(ask(table, 'c', 2_101, [], 0)).first, 1)
 })
 
 test('an origin that ignores ranges is read by one, and by another from where that one failed', () => {
@@ -213,10 +214,10 @@ function crowded(members: number): { table: BlobLeases; names: readonly string[]
   return { table, names }
 }
 
-test('half a crowd imports at a time, eight at least and sixteen at most, and whoever is nearly done makes room', () => {
-  for (const members of [5, 10, 20, 31, 200]) {
+test('half a crowd imports at a time, twelve at least and sixteen at most, and whoever is nearly done makes room', () => {
+  for (const members of [5, 14, 20, 31, 200]) {
     const { table, names } = crowded(members)
-    const most = Math.min(members, Math.max(8, Math.min(16, Math.ceil(members / 2))))
+    const most = Math.min(members, Math.max(12, Math.min(16, Math.ceil(members / 2))))
     const leases = names.slice(0, most).map((name) => granted(ask(table, name, 0)))
     assert.ok(most === members || most === maxLiveLeases(members))
     const late = names[most]
@@ -240,18 +241,18 @@ test('half a crowd imports at a time, eight at least and sixteen at most, and wh
 })
 
 test('an importer that shows no life makes room for another', () => {
-  const { table, names } = crowded(10)
-  for (const name of names.slice(0, maxLiveLeases(10))) granted(ask(table, name, 0))
-  waits(ask(table, 'm9', SILENCE_MS - 1))
+  const { table, names } = crowded(14)
+  for (const name of names.slice(0, maxLiveLeases(14))) granted(ask(table, name, 0))
+  waits(ask(table, 'm13', SILENCE_MS - 1))
   table.expire(SILENCE_MS)
-  granted(ask(table, 'm9', SILENCE_MS))
+  granted(ask(table, 'm13', SILENCE_MS))
 })
 
 test('leases of a size that is a lie keep nobody from importing', () => {
-  const { table, names } = crowded(10)
-  for (const liar of names.slice(0, maxLiveLeases(10))) granted(ask(table, liar, 0, ALL, 2 * SIZE))
-  waits(ask(table, 'm8', 1, ALL, 2 * SIZE))
-  granted(ask(table, 'm9', 1))
+  const { table, names } = crowded(14)
+  for (const liar of names.slice(0, maxLiveLeases(14))) granted(ask(table, liar, 0, ALL, 2 * SIZE))
+  waits(ask(table, 'm12', 1, ALL, 2 * SIZE))
+  granted(ask(table, 'm13', 1))
 })
 
 /** A lease that brought a piece so short a while ago is not overdue. */
@@ -394,7 +395,7 @@ test('nothing is left of a blob when all have gone', () => {
       const digest = digestOf(Buffer.from('x'))
       const table = new LeaseTable({
         random: seeded(1),
-        bounds: { blobs: 4, membersPerBlob: 8, pieces: 8 * PIECES },
+        bounds: { blobs: 4, membersPerBlob: 8, pieces: 8 * PIECES, firstLive: MOST_LIVE },
         onDrop: () => assert.fail('nothing was too much'),
       })
       const one = table.use(digest, 'm0')
@@ -414,7 +415,7 @@ test('blobs, members and pieces are bounded; what was not used for longest goes'
   const dropped: string[] = []
   const table = new LeaseTable({
     random: seeded(1),
-    bounds: { blobs: 3, membersPerBlob: 2, pieces: 2 * PIECES },
+    bounds: { blobs: 3, membersPerBlob: 2, pieces: 2 * PIECES, firstLive: MOST_LIVE },
     onDrop: (key) => dropped.push(key),
   })
   const digests = Array.from({ length: 5 }, (_, i) => digestOf(Buffer.from(`${i}`)))

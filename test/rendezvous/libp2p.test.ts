@@ -8,7 +8,7 @@ import { rendezvousOrder } from '../../src/rendezvous/order.ts'
 import { SILENT } from '../../src/telemetry/log.ts'
 import { until } from '../helpers/until.ts'
 import { openTestHost } from '../net/test-host.ts'
-import { NEVER, range } from './rig.ts'
+import { AT_ONCE, NEVER, range } from './rig.ts'
 
 const digest = digestOf(Buffer.from('a layer'))
 /** The smallest blob whose leases are of four pieces. */
@@ -23,7 +23,7 @@ test('real hosts meet, share out the pieces of a blob, and go on when the rendez
     const host = stack.use(await openTestHost({ dht: false, gossip: false }))
     zone.push({ id: host.peerId, addresses: host.addresses() })
     const members = () => zone.filter(({ id }) => id !== host.peerId)
-    nodes.push({ host, rendezvous: stack.use(await openRendezvous({ host, members, log: SILENT })) })
+    nodes.push({ host, rendezvous: stack.use(await openRendezvous({ host, members, log: SILENT, bounds: AT_ONCE })) })
   }
   const order = rendezvousOrder(
     digest,

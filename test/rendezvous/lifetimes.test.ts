@@ -7,7 +7,7 @@ import { SILENCE_MS } from '../../src/rendezvous/policy.ts'
 import type { Grant, Membership, Rendezvous } from '../../src/rendezvous/rendezvous.ts'
 import { SILENT } from '../../src/telemetry/log.ts'
 import { seeded } from '../discovery/virtual-clock.ts'
-import { ask, NEVER, range, settle, withZone, type Zone, type ZoneNode } from './rig.ts'
+import { AT_ONCE, ask, NEVER, range, settle, withZone, type Zone, type ZoneNode } from './rig.ts'
 
 const MiB = 1024 * 1024
 const SIZE = 256 * MiB
@@ -257,7 +257,14 @@ async function restart(zone: Zone, dead: ZoneNode): Promise<AsyncDisposable> {
   const host = zone.network.host({ id: `zone 1 ${zone.nodes.indexOf(dead)}` })
   assert.equal(host.peerId, dead.ref.id)
   const members = () => zone.nodes.map(({ ref }) => ref).filter(({ id }) => id !== host.peerId)
-  const rendezvous: Rendezvous = await openRendezvous({ host, members, log: SILENT, clock: zone.clock, random: seeded(99) })
+  const rendezvous: Rendezvous = await openRendezvous({
+    host,
+    members,
+    log: SILENT,
+    bounds: AT_ONCE,
+    clock: zone.clock,
+    random: seeded(99),
+  })
   for (const node of zone.nodes) {
     const ref = { id: host.peerId, addresses: host.addresses() }
     node.view = node.view.map((peer) => (peer.id === ref.id ? ref : peer))

@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Digest } from '../../protocols/digest.ts'
 import type { Host, PeerRef } from '../../src/net/host.ts'
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/net/memory.ts'
+import { TABLE_BOUNDS } from '../../src/rendezvous/lease-table.ts'
 import { openRendezvous } from '../../src/rendezvous/open-rendezvous.ts'
 import { rendezvousOrder } from '../../src/rendezvous/order.ts'
 import type { Grant, Membership, Rendezvous } from '../../src/rendezvous/rendezvous.ts'
@@ -9,6 +10,8 @@ import { SILENT } from '../../src/telemetry/log.ts'
 import { seeded, VirtualClock } from '../discovery/virtual-clock.ts'
 
 export const NEVER = new AbortController().signal
+/** As many import at a time as may, from the start. */
+export const AT_ONCE = Object.freeze({ ...TABLE_BOUNDS, firstLive: 64 })
 
 export interface ZoneNode {
   readonly host: Host
@@ -40,7 +43,14 @@ export async function withZone(count: number, run: (zone: Zone) => Promise<void>
     const host = muted(network.host({ id: `zone ${seed} ${i}` }), frozen)
     const ref = { id: host.peerId, addresses: host.addresses() }
     const members = () => node.view.filter(({ id }) => id !== ref.id)
-    const rendezvous = await openRendezvous({ host, members, log: SILENT, clock, random: seeded(seed * 1000 + i) })
+    const rendezvous = await openRendezvous({
+      host,
+      members,
+      log: SILENT,
+      bounds: AT_ONCE,
+      clock,
+      random: seeded(seed * 1000 + i),
+    })
     const node: ZoneNode = { host, ref, rendezvous, view: [] }
     nodes.push(node)
   }

@@ -4,7 +4,16 @@ import fc from 'fast-check'
 import { geometryOf } from '../../protocols/pieces.ts'
 import { BlobLeases } from '../../src/rendezvous/blob-leases.ts'
 import type { Lease } from '../../src/rendezvous/lease.ts'
-import { isOverdue, maxLiveLeases, restMs, SILENCE_MS } from '../../src/rendezvous/policy.ts'
+import {
+  FIRST_LIVE,
+  HELD_BACK_MS,
+  isAhead,
+  isOverdue,
+  MOST_LIVE,
+  maxLiveLeases,
+  restMs,
+  SILENCE_MS,
+} from '../../src/rendezvous/policy.ts'
 import { Queue } from '../../src/rendezvous/queue.ts'
 import { Speeds } from '../../src/rendezvous/speeds.ts'
 import { seeded } from '../discovery/virtual-clock.ts'
@@ -22,7 +31,7 @@ class Crowd {
 
   constructor(members: number) {
     let id = 0
-    this.table = new BlobLeases({ random: seeded(7), nextId: () => ++id })
+    this.table = new BlobLeases({ random: seeded(7), nextId: () => ++id, firstLive: MOST_LIVE })
     this.names = Array.from({ length: members }, (_, i) => `m${i}`)
     for (const name of this.names) this.table.join(name, SIZE)
   }
@@ -60,23 +69,23 @@ describe('leases of a crowd', () => {
   })
 
   it('go to who has imported least among those who wait', () => {
-    const crowd = new Crowd(10)
+    const crowd = new Crowd(14)
     for (const name of crowd.names) crowd.ask(name)
     crowd.now = 10
-    assert.deepEqual(crowd.bring('m0'), ['m8'])
+    assert.deepEqual(crowd.bring('m0'), ['m12'])
     assert.equal(crowd.ask('m0'), undefined)
-    assert.notEqual(crowd.ask('m8'), undefined)
-    assert.deepEqual(crowd.bring('m1'), ['m9'])
-    assert.notEqual(crowd.ask('m9'), undefined)
-    crowd.table.join('m10', SIZE)
-    assert.equal(crowd.ask('m10'), undefined)
-    assert.deepEqual(crowd.bring('m2'), ['m10'], 'm0 waits for longer, but has had its turn')
+    assert.notEqual(crowd.ask('m12'), undefined)
+    assert.deepEqual(crowd.bring('m1'), ['m13'])
+    assert.notEqual(crowd.ask('m13'), undefined)
+    crowd.table.join('m14', SIZE)
+    assert.equal(crowd.ask('m14'), undefined)
+    assert.deepEqual(crowd.bring('m2'), ['m14'], 'm0 waits for longer, but has had its turn')
   })
 
   it('are kept for who is called for a second, and then go to the next', () => {
-    const crowd = new Crowd(10)
+    const crowd = new Crowd(14)
     for (const name of crowd.names) crowd.ask(name)
-    assert.deepEqual(crowd.bring('m0'), ['m8'])
+    assert.deepEqual(crowd.bring('m0'), ['m12'])
     crowd.now = 999
     crowd.table.expire(crowd.now)
     assert.deepEqual(crowd.table.call(crowd.now), [])
@@ -84,18 +93,53 @@ describe('leases of a crowd', () => {
     assert.equal(crowd.table.nextExpiry(), 1_000)
     crowd.now = 1_000
     crowd.table.expire(crowd.now)
-    assert.deepEqual(crowd.table.call(crowd.now), ['m9'])
+    assert.deepEqual(crowd.table.call(crowd.now), ['m13'])
   })
 
-  it('are one for each member, and two where members are few', () => {
-    for (const members of [2, 4, 5, 8]) {
+  it('are one for each member, and two where members are few: the second as soon as the origin has answered the first', () => {
+    for (const members of [2, 4, 16, 17, 20]) {
       const crowd = new Crowd(members)
       assert.notEqual(crowd.table.ask({ member: 'm0', size: 4 * SIZE, runs: ALL }, 0), undefined)
       const [first] = [...crowd.table.leases()] as [Lease]
-      for (const index of [0, 1, 2]) crowd.table.progress('m0', first.id, index, 1)
-      const second = crowd.table.ask({ member: 'm0', size: 4 * SIZE, runs: [{ first: 4, last: 99 }] }, 2)
-      assert.equal('lease' in second, members <= 4)
+      const next = { member: 'm0', size: 4 * SIZE, runs: [{ first: 4, last: 99 }] }
+      assert.ok(!('lease' in crowd.table.ask(next, 1)))
+      crowd.table.opened('m0', first.id, 4 * SIZE, false, 1)
+      assert.equal('lease' in crowd.table.ask(next, 2), members <= 16)
     }
+  })
+})
+
+describe('the first leases of a crowd', () => {
+  it('are two, and one more for each two pieces that were imported, as far as may be live', () => {
+    let id = 0
+    const table = new BlobLeases({ random: seeded(7), nextId: () => ++id, firstLive: FIRST_LIVE })
+    const names = Array.from({ length: 40 }, (_, i) => `m${i}`)
+    for (const name of names) table.join(name, SIZE)
+    const live = () => [...table.leases()]
+    for (let imports = 0; imports < 40; imports++) {
+      for (const member of names) table.ask({ member, size: SIZE, runs: ALL }, imports)
+      assert.equal(live().length, Math.min(maxLiveLeases(40), 2 + Math.floor(imports / 2)))
+      const { member, id, first } = live()[0] as Lease
+      table.progress(member, id, first, imports)
+    }
+  })
+
+  it('go to others before who has imported more than they, for a moment', () => {
+    assert.equal(isAhead(5, []), false, 'nobody else imports')
+    assert.equal(isAhead(5, [0, 2]), false)
+    assert.equal(isAhead(6, [0, 2]), true)
+    const crowd = new Crowd(20)
+    for (let i = 0; i < 6; i++) {
+      assert.notEqual(crowd.ask('m0'), undefined)
+      crowd.bring('m0')
+    }
+    assert.notEqual(crowd.ask('m0'), undefined, 'nobody else imports')
+    crowd.bring('m0')
+    assert.notEqual(crowd.ask('m1'), undefined)
+    const held = crowd.table.ask({ member: 'm0', size: SIZE, runs: ALL }, 0)
+    assert.deepEqual(held, { retryMs: HELD_BACK_MS })
+    crowd.now = 10_000
+    assert.notEqual(crowd.ask('m0'), undefined, 'what brings nothing for long holds nobody back')
   })
 })
 
@@ -226,19 +270,19 @@ describe('members that take leases and bring nothing', () => {
 
 describe('members that are called and do not come', () => {
   it('are called after those who do', () => {
-    const crowd = new Crowd(22)
+    const crowd = new Crowd(24)
     for (const name of crowd.names) crowd.ask(name)
     crowd.now = 600
-    assert.deepEqual([...crowd.bring('m0'), ...crowd.bring('m1')], ['m11', 'm12'])
+    assert.deepEqual([...crowd.bring('m0'), ...crowd.bring('m1')], ['m12', 'm13'])
     crowd.now = 1_600
     crowd.table.expire(crowd.now)
     crowd.table.call(crowd.now)
-    for (const name of [...crowd.names.slice(13), 'm0', 'm1']) assert.notEqual(crowd.ask(name), undefined)
-    for (const name of ['m11', 'm12']) assert.equal(crowd.ask(name), undefined)
+    for (const name of [...crowd.names.slice(14), 'm0', 'm1']) assert.notEqual(crowd.ask(name), undefined)
+    for (const name of ['m12', 'm13']) assert.equal(crowd.ask(name), undefined)
     crowd.now = 1_700
-    assert.deepEqual(crowd.bring('m13'), ['m11'])
-    assert.equal(crowd.ask('m13'), undefined)
-    assert.deepEqual(crowd.bring('m14'), ['m13'], 'm12 did not come the last time')
+    assert.deepEqual(crowd.bring('m14'), ['m12'])
+    assert.equal(crowd.ask('m14'), undefined)
+    assert.deepEqual(crowd.bring('m15'), ['m14'], 'm13 did not come the last time')
   })
 })
 
