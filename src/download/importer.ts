@@ -27,6 +27,8 @@ export interface Adopted {
   readonly source: OriginSource
   /** The origin's answer, open at its start. */
   readonly body: OriginBody | undefined
+  /** Where what was asked for ends; `undefined`: where the blob does. */
+  readonly end?: number | undefined
 }
 
 export interface ImporterOptions {
@@ -172,6 +174,13 @@ export class Importer {
     return undefined
   }
 
+  /** Whether what was asked for before the size was known holds the first piece: pieces may be larger than that. */
+  #reaches({ body, end }: Adopted, { first }: Grant): boolean {
+    const { geometry } = this.#incoming
+    if (body === undefined || !body.ranged || end === undefined) return true
+    return end >= Math.min(geometry.size, pieceOffset(geometry, first) + geometry.pieceBytes)
+  }
+
   async #open(
     source: OriginSource,
     grant: Grant,
@@ -182,8 +191,8 @@ export class Importer {
     const { geometry, digest } = this.#incoming
     const start = pieceOffset(geometry, grant.first)
     if (adopted?.body !== undefined) {
-      if (adopted.source === source && adopted.body.start <= start && start - adopted.body.start <= SKIP_BYTES)
-        return adopted.body
+      const begins = adopted.body.start <= start && start - adopted.body.start <= SKIP_BYTES
+      if (adopted.source === source && begins && this.#reaches(adopted, grant)) return adopted.body
       adopted.body.cancel()
     }
     const last = this.#lastToRead(grant, orphaned)

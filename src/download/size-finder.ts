@@ -126,7 +126,11 @@ async function openGranted(question: SizeQuestion, source: OriginSource, grant: 
     if (body.size !== undefined) {
       if (end !== undefined && !body.ranged && body.size > end) grant.streams()
       grant.sized(body.size)
-      return found(await openWriter(parts.store, digest, body.size), { meta, restrictedTo, adopted: { grant, source, body } })
+      return found(await openWriter(parts.store, digest, body.size), {
+        meta,
+        restrictedTo,
+        adopted: { grant, source, body, end },
+      })
     }
     grant.streams()
     const restricted = restrictedTo === undefined ? {} : { restrictedTo: [restrictedTo] }
