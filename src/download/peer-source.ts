@@ -220,23 +220,36 @@ export class PeerSource {
             before = received
           },
         })
-        await this.accept(peerId, index, buffer.bytes, await word, attempt)
-        this.#options.spare.earn(length)
-        if (writer.have.has(index)) this.#usefulness.gave(peerId)
+        await this.#received(peerId, index, buffer.bytes, await word, attempt)
       } finally {
         buffer.release()
       }
     } catch (error) {
       this.#budget.giveBack(length - before)
-      this.#usable.givenUp(peerId, performance.now())
-      const silent = before === 0 && performance.now() - attempt.begunAt > this.#usable.patienceMs(peerId)
-      if (silent || !signal.aborted) this.#usefulness.askedInVain(peerId)
+      this.#inVain(peerId, attempt)
       this.#failed(peerId, index, error, signal)
     } finally {
       // what was called off may still come
       if (!asked || !signal.aborted) over(0)
       this.#incoming.end(index, attempt)
     }
+  }
+
+  /** All of a piece is there. */
+  async #received(peerId: string, index: number, bytes: Uint8Array, word: Word | undefined, attempt: Attempt): Promise<void> {
+    const { spare } = this.#options
+    const outcome = await this.accept(peerId, index, bytes, word, attempt)
+    if (outcome === 'twice') spare.settle(0, bytes.length)
+    else if (outcome === 'held') spare.earn(bytes.length)
+    if (outcome !== 'wrong') this.#usefulness.gave(peerId)
+  }
+
+  /** A request brought nothing: called off because another was quicker, which may be no shame, or else. */
+  #inVain(peerId: string, { abort, begunAt, receivedBytes }: Attempt): void {
+    const now = performance.now()
+    this.#usable.givenUp(peerId, now)
+    const silent = receivedBytes === 0 && now - begunAt > this.#usable.patienceMs(peerId)
+    if (silent || !abort.signal.aborted) this.#usefulness.askedInVain(peerId)
   }
 
   /** Takes a first piece that was asked for before the blob's size was known. */
@@ -253,16 +266,23 @@ export class PeerSource {
   }
 
   /** Puts what a peer sent, or finds out why it does not match. */
-  async accept(peerId: string, index: number, bytes: Uint8Array, word: Word | undefined, attempt: Attempt): Promise<void> {
+  async accept(
+    peerId: string,
+    index: number,
+    bytes: Uint8Array,
+    word: Word | undefined,
+    attempt: Attempt,
+  ): Promise<'held' | 'twice' | 'wrong'> {
     if (word === undefined && this.#incoming.geometry.pieces > 1) {
       this.#usable.exclude(peerId, index)
-      return
+      return 'wrong'
     }
     try {
-      await this.#incoming.put(index, bytes, word?.hash, attempt)
+      return (await this.#incoming.put(index, bytes, word?.hash, attempt)) === undefined ? 'twice' : 'held'
     } catch (error) {
       if (codeOf(error) !== 'PIECE_MISMATCH') throw error
       await this.#judge.judge(peerId, index, bytes, word, attempt.abort.signal)
+      return 'wrong'
     }
   }
 
