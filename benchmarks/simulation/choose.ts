@@ -17,7 +17,7 @@ export interface Choice {
 export function choose(self: Peer, { geometry, now, random }: World): Choice {
   const { attempts, demand, downlink, taken } = self.downloading
   const { pieceBytes } = geometry
-  const left = downlink.roomBytes(pieceBytes, delayMs(self))
+  const left = downlink.roomBytes(pieceBytes, self.downloading.delayMs)
   // one piece at a time moves whatever others take of the room
   const roomBytes = attempts.size === 0 ? Math.max(left, pieceBytes) : left
   if (roomBytes < pieceBytes) return { picks: [], room: false }
@@ -51,8 +51,8 @@ function rivalsOf(self: Peer): Rival[] {
   return rivals
 }
 
-/** What the nearest neighbour takes to answer when it is idle. */
-function delayMs(self: Peer): number {
+/** What the nearest neighbour takes to answer when it is idle. It changes slowly, so it is looked up on each tick only. */
+export function delayMs(self: Peer): number {
   let least: number | undefined
   for (const { delayMs: one } of self.neighbours) if (one !== undefined && (least === undefined || one < least)) least = one
   return least ?? UNKNOWN_DELAY_MS

@@ -1,6 +1,6 @@
 import { Demand, type Reading } from '../../src/download/demand.ts'
 import { Downlink } from '../../src/transfer/downlink.ts'
-import { choose } from './choose.ts'
+import { choose, delayMs } from './choose.ts'
 import { COSTS } from './costs.ts'
 import { Cover } from './cover.ts'
 import type { Edge, Request } from './edge.ts'
@@ -10,8 +10,13 @@ import { HELD, PUMP, TICK, type World } from './world.ts'
 
 const { HOPELESS_MS, TICK_MS } = MIRRORED
 
-/** What neighbours tell within this time is looked at together: it is less than the spread of their messages, and makes a large crowd affordable. */
+/**
+ * What neighbours tell within this time is looked at together: it is less than the spread of their messages, and makes a large crowd
+ * affordable. Of very large ones it is a twentieth of what a piece takes on its way from one to the next.
+ */
 const NEWS_MS = 10
+const VERY_LARGE = 500
+const VERY_LARGE_NEWS_MS = 40
 const MiB = 1024 * 1024
 
 /** A piece being brought in, by a neighbour or (without one) from the origin. */
@@ -28,13 +33,17 @@ export class Downloading {
   /** Pieces being verified and written, and how many bytes of each still count as outstanding. */
   readonly #landing = new Map<number, number>()
   readonly #reading: Reading
+  readonly #newsMs: number
   #pumping = false
   #room = true
+  /** What the nearest neighbour takes to answer when it is idle, as it was at the last tick. */
+  delayMs: number = MIRRORED.UNKNOWN_DELAY_MS
   sizeKnown = false
 
   constructor(self: Peer, world: World) {
     this.#self = self
     this.#world = world
+    this.#newsMs = world.scenario.hosts > VERY_LARGE ? VERY_LARGE_NEWS_MS : NEWS_MS
     const { pieces } = world.geometry
     this.demand = new Demand(pieces)
     this.#reading = this.demand.add(0, pieces - 1)
@@ -48,6 +57,7 @@ export class Downloading {
   tick(): void {
     if (!this.#self.active) return
     this.#tickSoon()
+    this.delayMs = delayMs(this.#self)
     if (this.#room || this.cover.orphans > 0) this.wake()
     this.#hedge()
     this.#self.importing.tick()
@@ -102,7 +112,7 @@ export class Downloading {
       news ||= !this.taken(index)
     }
     this.sizeKnown = true
-    if (news && this.#room) this.wake(NEWS_MS)
+    if (news && this.#room) this.wake(this.#newsMs)
   }
 
   /** The last byte of a piece has come from a neighbour. */

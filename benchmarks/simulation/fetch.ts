@@ -51,6 +51,7 @@ export class Fetch implements Transfer {
     const index = this.#index
     world.originBytes += world.bytesOf(index)
     world.originLastMs = world.now
+    world.sentByOrigin(index)
     this.#landing.add(index)
     world.after(world.scenario.latencyMs, () => {
       if (this.#self.active && !this.#self.downloading.imported(index)) this.landed(index)
@@ -65,7 +66,7 @@ export class Fetch implements Transfer {
   #answered(): boolean {
     if (this.#over) return false
     const { downloading } = this.#self
-    if (this.#world.now >= this.#world.scenario.originDiesMs) {
+    if (this.#world.originGone) {
       this.fail()
       return false
     }

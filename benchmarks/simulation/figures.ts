@@ -62,10 +62,10 @@ export function figuresOf(world: World): Figures {
     .flatMap(({ index, alive, tookMs }) => (alive && !aside.has(index) && tookMs !== undefined ? tookMs / 1_000 / boundS : []))
     .sort((a, b) => a - b)
   const per = (kinds: readonly string[]) => kinds.reduce((sum, kind) => sum + (messages.get(kind) ?? 0), 0) / hosts
-  const offices = firstTwo(
-    DIGEST,
-    peers.map(({ id }) => id),
-  ).map((id) => world.peer(id).index)
+  const offices = Array.from({ length: scenario.zones }, (_, zone) => {
+    const ids = peers.flatMap(({ id, index }) => (index % scenario.zones === zone ? id : []))
+    return firstTwo(DIGEST, ids).map((id) => world.peer(id).index)
+  }).flat()
   const most = (of: Float64Array) => Math.max(...offices.map((index) => of[index] as number))
   return {
     boundS,

@@ -34,6 +34,7 @@ export class Holdings {
   add(index: number): void {
     this.#inOrder[this.held.count] = index
     this.held.add(index)
+    this.#world.held()
     if (this.#telling || this.subscribers.size === 0) return
     this.#telling = true
     const { haveMs, maxHaveMs } = DEFAULT_LIMITS

@@ -34,9 +34,9 @@ export class Importing {
 
   pump(): void {
     const { downloading } = this.#self
-    const { now, scenario } = this.#world
+    const { now } = this.#world
     if (downloading.cover.orphans === 0 || this.#asking || now < this.#askAt || this.#runs >= MAX_RUNS) return
-    if (now >= scenario.originDiesMs || !this.#settled()) return
+    if (this.#world.originGone || !this.#settled()) return
     const orphans = downloading.sizeKnown ? this.#orphans() : []
     if (downloading.sizeKnown && orphans.length === 0) return
     this.#runs++

@@ -1,6 +1,6 @@
 /**
  * One simulated crowd: `node --conditions=shoal-source benchmarks/simulation/main.ts [--hosts 1000] [--mbit 50] [--origin-mbit 50] [--mib 128]
- * [--seed 1] [--spread-ms 1000] [--kill rendezvous@6000]… [--slow 2@5]… [--any-order] [--json]`.
+ * [--seed 1] [--spread-ms 1000] [--kill rendezvous@30%]… [--kill 2@6000]… [--slow 2@5]… [--any-order] [--json]`.
  */
 import { parseArgs } from 'node:util'
 import { type Figures, figuresOf } from './figures.ts'
@@ -19,6 +19,8 @@ const { values } = parseArgs({
     'latency-ms': { type: 'string' },
     'origin-dies-ms': { type: 'string' },
     cores: { type: 'string' },
+    zones: { type: 'string' },
+    'origin-stops': { type: 'boolean' },
     kill: { type: 'string', multiple: true },
     slow: { type: 'string', multiple: true },
     'any-order': { type: 'boolean' },
@@ -44,6 +46,8 @@ function scenarioOf(): Scenario {
     everyMs: number('every-ms', DEFAULTS.everyMs),
     latencyMs: number('latency-ms', DEFAULTS.latencyMs),
     originDiesMs: number('origin-dies-ms', DEFAULTS.originDiesMs),
+    originStops: values['origin-stops'] === true,
+    zones: number('zones', DEFAULTS.zones),
     sharedCores: number('cores', DEFAULTS.sharedCores),
     readsInOrder: values['any-order'] !== true,
     deaths: (values.kill ?? []).map(deathOf),
@@ -59,7 +63,8 @@ function number(name: keyof typeof values, otherwise: number): number {
 
 function deathOf(text: string): Death {
   const [who = '', at = ''] = text.split('@')
-  return { atMs: Number(at), host: who === 'rendezvous' || who === 'standby' ? who : Number(who) }
+  const when = at.endsWith('%') ? { atShare: Number.parseFloat(at) / 100 } : { atMs: Number(at) }
+  return { ...when, host: who === 'rendezvous' || who === 'standby' ? who : Number(who) }
 }
 
 function shown(f: Figures): string {

@@ -15,12 +15,12 @@ export interface RealRun {
   readonly copies: readonly number[]
 }
 
-/** Those of results/swarm.json that can be simulated: one layer, and nothing goes wrong but deaths. None when it was not run. */
+/** Those of results/swarm.json that can be simulated: one layer, and nobody lies. None when it was not run. */
 export function realRuns(): RealRun[] {
   if (!existsSync(new URL('../results/swarm.json', import.meta.url))) return []
   const { figures } = readResult('swarm') as { figures: readonly SwarmResult[] }
   return figures.flatMap(({ name, hosts, mbit, layerBytes, rounds }) => {
-    const plain = /^(layer|rendezvous|quarter)/.test(name) && layerBytes.length === 1
+    const plain = /^(layer|rendezvous|quarter|slow-host|origin-stops|staggered)/.test(name) && layerBytes.length === 1
     if (!plain || rounds.length === 0 || rounds.some(({ failed }) => failed > 0)) return []
     const mib = (layerBytes[0] as number) / MiB
     const copies = rounds.map(({ originBodyCopies }) => originBodyCopies)

@@ -18,8 +18,12 @@ export interface Scenario {
   /** Requests that the origin serves at a time; others wait. */
   readonly originRequests: number
   readonly deaths: readonly Death[]
-  /** The origin is gone from then on. */
+  /** The origin is gone from then on … */
   readonly originDiesMs: number
+  /** … or once every piece has come from it. */
+  readonly originStops: boolean
+  /** The hosts are of so many zones, in turn, each of which imports a copy of its own. */
+  readonly zones: number
   /** When a crowd that does not end is given up. */
   readonly longestMs: number
   /** Clients read in order as pieces come; otherwise the whole is wanted in any order. */
@@ -31,7 +35,9 @@ export interface Scenario {
 }
 
 export interface Death {
-  readonly atMs: number
+  readonly atMs?: number
+  /** When all hosts together hold so much of what they want. */
+  readonly atShare?: number
   /** A host's number, or by what it is. */
   readonly host: number | 'rendezvous' | 'standby'
 }
@@ -49,6 +55,8 @@ export const DEFAULTS: Scenario = Object.freeze({
   originRequests: 256,
   deaths: [],
   originDiesMs: Number.POSITIVE_INFINITY,
+  originStops: false,
+  zones: 1,
   longestMs: 30 * 60_000,
   readsInOrder: true,
   sharedCores: 0,

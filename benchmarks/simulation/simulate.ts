@@ -74,25 +74,28 @@ function step(world: World): void {
 }
 
 function populate(world: World): void {
-  const { hosts, seed } = world.scenario
+  const { hosts, seed, zones } = world.scenario
   const refs = Array.from({ length: hosts }, (_, i) => ({
     id: `12D3KooW${(seeded(seed * 1_000_003 + i)() * 2 ** 32).toString(36).padStart(8, '0')}${i.toString().padStart(8, '0')}`,
     addresses: ['/ip4/10.0.0.1/tcp/7402'],
   }))
   for (const [i, ref] of refs.entries()) {
-    const peer = new Peer(world, ref, viewOf(i, refs, seeded(seed + i)))
+    const peer = new Peer(world, ref, viewOf(i, refs, zones, seeded(seed + i)))
     world.peers.push(peer)
     world.byId.set(ref.id, peer)
   }
   world.unfinished = hosts
 }
 
-function viewOf<T>(self: number, all: readonly T[], random: () => number): readonly T[] {
-  if (all.length <= MAX_MEMBERS + 1) return all.filter((_, i) => i !== self)
+/** The members of its zone that a host knows: of a very large one not all. */
+function viewOf<T>(self: number, all: readonly T[], zones: number, random: () => number): readonly T[] {
+  const own = self % zones
+  const size = Math.floor((all.length - own + zones - 1) / zones)
+  if (size <= MAX_MEMBERS + 1) return all.filter((_, i) => i !== self && i % zones === own)
   const view: T[] = []
   const seen = new Set([self])
   while (view.length < MAX_MEMBERS) {
-    const i = Math.floor(random() * all.length)
+    const i = own + zones * Math.floor(random() * size)
     if (seen.has(i)) continue
     seen.add(i)
     view.push(all[i] as T)
@@ -118,14 +121,12 @@ function begin(world: World): void {
     world.at(everyMs > 0 ? peer.index * everyMs : world.random() * spreadMs, () => peer.start())
   }
   const [rendezvous, standby] = firstTwo(DIGEST, ids)
-  for (const { atMs, host } of deaths) {
+  for (const { atMs, atShare, host } of deaths) {
     const id = host === 'rendezvous' ? rendezvous : host === 'standby' ? standby : ids[host]
     const peer = world.byId.get(id ?? '')
-    if (peer !== undefined) world.at(atMs, () => peer.die())
+    if (peer === undefined) continue
+    if (atShare !== undefined) world.atShare(atShare, () => peer.die())
+    else world.at(atMs ?? 0, () => peer.die())
   }
-  if (Number.isFinite(originDiesMs)) {
-    world.at(originDiesMs, () => {
-      for (const peer of world.peers) peer.importing.stop()
-    })
-  }
+  if (Number.isFinite(originDiesMs)) world.at(originDiesMs, () => world.stopOrigin())
 }

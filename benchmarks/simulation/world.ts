@@ -1,3 +1,4 @@
+import { Bitfield } from '../../protocols/bitfield.ts'
 import { type Geometry, geometryOf, pieceLength } from '../../protocols/pieces.ts'
 import type { Clock } from '../../src/clock.ts'
 import { COSTS, HEADERS } from './costs.ts'
@@ -45,6 +46,11 @@ export class World {
   originLastMs = 0
   originRequests = 0
   unfinished = 0
+  originGone = false
+  /** Pieces that all hosts together hold, and what is to happen when they hold so many: the next first. */
+  #held = 0
+  readonly #atHeld: { readonly pieces: number; readonly run: () => void }[] = []
+  readonly #sentByOrigin: Bitfield
   /** Set when something was done that goes on in promises. */
   stirred = false
   readonly #calls: ((() => void) | undefined)[] = []
@@ -54,6 +60,7 @@ export class World {
     this.scenario = scenario
     this.geometry = geometryOf(scenario.mib * MiB)
     this.random = seeded(scenario.seed)
+    this.#sentByOrigin = new Bitfield(this.geometry.pieces)
     const links = new Float64Array(scenario.hosts + 1).fill(bytesPerMs(scenario.mbit))
     for (const { host, mbit } of scenario.slow) links[host] = bytesPerMs(mbit)
     const up = links.slice()
@@ -87,6 +94,30 @@ export class World {
 
   count(what: string, times = 1): void {
     this.messages.set(what, (this.messages.get(what) ?? 0) + times)
+  }
+
+  /** Somebody has come to hold a piece. */
+  held(): void {
+    this.#held++
+    while (this.#held >= (this.#atHeld[0]?.pieces ?? Number.POSITIVE_INFINITY)) this.#atHeld.shift()?.run()
+  }
+
+  /** Runs when all hosts together hold such a share of what they want. */
+  atShare(share: number, run: () => void): void {
+    this.#atHeld.push({ pieces: share * this.scenario.hosts * this.geometry.pieces, run: () => this.after(0, run) })
+    this.#atHeld.sort((a, b) => a.pieces - b.pieces)
+  }
+
+  sentByOrigin(index: number): void {
+    this.#sentByOrigin.add(index)
+    if (this.#sentByOrigin.complete && this.scenario.originStops) this.after(0, () => this.stopOrigin())
+  }
+
+  /** What it has not sent by now never comes. */
+  stopOrigin(): void {
+    if (this.originGone) return
+    this.originGone = true
+    for (const peer of this.peers) peer.importing.stop()
   }
 
   at(time: number, run: () => void): () => void {

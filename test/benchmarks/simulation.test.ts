@@ -84,6 +84,33 @@ describe('a simulated crowd', () => {
     assertEverybodyElseHasAll(without)
   })
 
+  it('may lose hosts when it holds a share of what it wants, and its origin when that has sent everything once', async () => {
+    const { world, figures } = await run({
+      originStops: true,
+      deaths: [
+        { atShare: 0.3, host: 'rendezvous' },
+        { atShare: 0.6, host: 'standby' },
+      ],
+    })
+    assert.equal(world.peers.filter(({ alive }) => !alive).length, 2)
+    assert.equal(world.originGone, true)
+    assert.ok(figures.originCopies < 1.2)
+    const { figures: calm } = await run({ originStops: true })
+    assert.equal(calm.unfinished, 0)
+  })
+
+  it('of several zones imports a copy into each', async () => {
+    const { figures } = await run({ hosts: 24, zones: 3, originMbit: 60 })
+    assert.equal(figures.unfinished, 0)
+    assert.ok(figures.originCopies > 2.9 && figures.originCopies < 3.2, `${figures.originCopies}`)
+  })
+
+  it('is hardly slower for a host with a tenth of the bandwidth', async () => {
+    const crowd = { hosts: 8, mib: 24 }
+    const [{ figures }, { figures: without }] = [await run({ ...crowd, slow: [{ host: 3, mbit: 2 }] }), await run(crowd)]
+    assert.ok(figures.ratio < 1.25 * without.ratio, `${figures.ratio} and ${without.ratio}`)
+  })
+
   it('of which the origin dies early never ends, and is given up', async () => {
     const { figures } = await run({ hosts: 3, originDiesMs: 1_000, longestMs: 60_000 })
     assert.equal(figures.unfinished, 3)
