@@ -115,9 +115,11 @@ export class Search {
   }
 
   #lookFurther(now: number): void {
-    this.#furtherAt ??= now
+    if (this.#furtherAt !== undefined) return
+    this.#furtherAt = now
     this.#further.resolve()
     this.#company.open()
+    setTimeout(() => this.#bell.ring(), SETTLE_MS + 1).unref()
   }
 
   #lookedFurther(now: number): boolean {
