@@ -54,7 +54,8 @@ export class Reader implements AsyncDisposable {
     this.#child = spawn(command, args, { signal, detached: true })
     createInterface({ input: this.#child.stdout }).on('line', (text) => this.#lines.push({ text, at: performance.now() }))
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      this.#complaint = `${this.#complaint}${text}`.slice(-COMPLAINT_CHARACTERS)
+      // curl draws its progress of several transfers, whatever it is told, one over the other
+      this.#complaint = `${this.#complaint}${text}`.replace(/.*\r/g, '').slice(-COMPLAINT_CHARACTERS)
     })
     // it may have been killed before it was told to go
     this.#child.stdin.on('error', () => {})

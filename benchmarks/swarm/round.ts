@@ -49,7 +49,7 @@ export interface Round {
 
 /** A round that takes so many times what arithmetic allows, and this much more, has failed. */
 const PATIENCE = 6
-const PATIENCE_S = 30
+const PATIENCE_S = 60
 /** For what is pulled before. */
 const WARM_S = 120
 
