@@ -46,8 +46,7 @@ const REST_TIMES = 16
 /** What takes so many times longer than others', and no less than that, is not waited for. */
 const PATIENCE_TIMES = 4
 const LEAST_PATIENCE_MS = 2_000
-export const FIRST_LIVE = 2
-const IMPORTS_PER_LIVE = 2
+export const FIRST_LIVE = 3
 /** Pieces that a member may be ahead of others who import, and how long it is held back then. */
 const LEAD = 4
 export const HELD_BACK_MS = 250
@@ -81,7 +80,7 @@ export function maxLiveLeases(members: number): number {
  * by one and soon, not many at a time and late; what there is to pass on then grows as fast as the swarm can take it up.
  */
 export function liveLeasesAfter(imports: number, first: number): number {
-  return first + Math.floor(imports / IMPORTS_PER_LIVE)
+  return first + imports
 }
 
 /** Whether a member who asks has imported so much more than those who import now that its question, which may be nearer, can wait a moment. */

@@ -56,6 +56,6 @@ export class Downlink {
 export function allowedBytes(pieceBytes: number, bytesPerSecond: number | undefined, delayMs: number): number {
   const most = Math.max(pieceBytes, Math.min(FEW_PIECES * pieceBytes, FEW_BYTES))
   if (bytesPerSecond === undefined) return most
-  const few = Math.min(most, Math.max(LEAST_PIECES * pieceBytes, (bytesPerSecond * FEW_MS) / 1_000))
+  const few = Math.min(most, Math.max(LEAST_PIECES * pieceBytes, (bytesPerSecond * FEW_MS) / 1_000 + pieceBytes))
   return Math.min(few + (2 * bytesPerSecond * (delayMs + SLACK_MS)) / 1_000, Math.max(MAX_BYTES, few))
 }

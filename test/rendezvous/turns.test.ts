@@ -110,7 +110,7 @@ describe('leases of a crowd', () => {
 })
 
 describe('the first leases of a crowd', () => {
-  it('are two, and one more for each two pieces that were imported, as far as may be live', () => {
+  it('are three, and one more for each piece that was imported, as far as may be live', () => {
     let id = 0
     const table = new BlobLeases({ random: seeded(7), nextId: () => ++id, firstLive: FIRST_LIVE })
     const names = Array.from({ length: 40 }, (_, i) => `m${i}`)
@@ -118,7 +118,7 @@ describe('the first leases of a crowd', () => {
     const live = () => [...table.leases()]
     for (let imports = 0; imports < 40; imports++) {
       for (const member of names) table.ask({ member, size: SIZE, runs: ALL }, imports)
-      assert.equal(live().length, Math.min(maxLiveLeases(40), 2 + Math.floor(imports / 2)))
+      assert.equal(live().length, Math.min(maxLiveLeases(40), 3 + imports))
       const { member, id, first } = live()[0] as Lease
       table.progress(member, id, first, imports)
     }
