@@ -54,9 +54,9 @@ export const SCENARIOS: readonly Scenario[] = [
     layerBytes: [256 * MiB],
     aims: [nobodyFails, slowest(1.15), copies(1.05)],
   },
-  ...[4, 8, 32].map((hosts) => ({
+  ...[4, 8, 16, 32].map((hosts) => ({
     name: `layer-${hosts}`,
-    about: `the first with ${hosts} hosts`,
+    about: `the first with ${hosts} hosts, to be compared with each other`,
     ...LAYER,
     hosts,
     aims: [nobodyFails],

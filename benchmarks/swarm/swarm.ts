@@ -18,12 +18,15 @@ import { aimRow, summaryOf } from './summary.ts'
 const ROUNDS = 3
 /** A machine of fewer cores than this can not run sixteen daemons at 50 Mbit/s: its CPU would be what is measured. */
 const ENOUGH_CORES = 8
-const GENTLE = { mbit: 20, largestBytes: 24 * 1024 * 1024 }
+/** What the downlinks of a crowd may carry in all on a machine of few cores: beyond it the CPU is what is measured. */
+const GENTLE_MBIT = 200
+const MIB = 1024 * 1024
 const QUICK = { hosts: 4, largestBytes: 16 * 1024 * 1024 }
 /** Of all rounds together. */
 const LONGEST_MS = 90 * 60_000
 /** The scenarios that differ in nothing but the number of hosts. */
-const SCALE = ['layer-4', 'layer-8', 'layer', 'layer-32']
+const SCALE = ['layer-4', 'layer-8', 'layer-16', 'layer-32']
+const LARGEST_OF_SCALE = 32
 const GROWTH: Aim = { than: 'less', value: 1.05 }
 
 /** A scenario, and its rounds. */
@@ -69,12 +72,14 @@ export function reportOf(results: readonly Result[]): Report {
   }
 }
 
-/** The scenario as this machine can run it. */
+/** The scenario as this machine can run it: with few cores half the hosts, and slower links that are busy for as long. */
 function sized(scenario: Scenario, quick: boolean): Scenario {
   if (quick) return resized(scenario, { hosts: Math.min(scenario.hosts, QUICK.hosts), largestBytes: QUICK.largestBytes })
   if (cpus().length >= ENOUGH_CORES) return scenario
-  const small = Math.max(...scenario.layerBytes) < GENTLE.largestBytes
-  return resized(scenario, { ...GENTLE, hosts: scenario.hosts / 2, ...(small ? { largestBytes: undefined } : {}) })
+  const hosts = scenario.hosts / 2
+  const mbit = Math.min(scenario.mbit, GENTLE_MBIT / (SCALE.includes(scenario.name) ? LARGEST_OF_SCALE / 2 : hosts))
+  const largest = Math.max(...scenario.layerBytes)
+  return resized(scenario, { hosts, mbit, ...(largest < MIB ? {} : { largestBytes: (largest * mbit) / scenario.mbit }) })
 }
 
 async function rounds(scenario: Scenario, loopback: boolean, { quick, signal, say }: Context): Promise<Figures[]> {
