@@ -169,10 +169,11 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
     await openRendezvous({
       host,
       members,
+      caught: (digest) => downloads.incoming(digest)?.doubts.caught ?? NOBODY,
       log,
     }),
   )
-  const downloads = stack.use(
+  const downloads: NodeDownloads = stack.use(
     new NodeDownloads({
       peerId: host.peerId,
       store,
@@ -249,6 +250,7 @@ function knownPeers(host: Host, discovery: Discovery): PeerRef[] {
 
 /** How long a fresh node waits for its first peer before it is given to its caller. */
 const FIRST_PEER_MS = 2_000
+const NOBODY: ReadonlySet<string> = new Set()
 
 async function firstPeer(host: Host): Promise<void> {
   const met = Promise.withResolvers<void>()

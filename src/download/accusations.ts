@@ -6,9 +6,20 @@ const MAX_ACCUSATIONS = 64
 /** Of one who tells, so that it can't crowd out what others tell. */
 const MAX_PER_TELLER = 8
 
-/** Statements that others call wrong, about blobs that are still coming in. Nothing follows from them until this node can check. */
+/** What an importer signed, and what this node's own origin has there. */
+export interface Contest {
+  readonly digest: Digest
+  /** Of the blob, in bytes. */
+  readonly size: number
+  readonly index: number
+  readonly hash: Uint8Array
+  readonly against: Claim
+}
+
+/** Statements that others, or this node, call wrong, about blobs that are still coming in. Nothing is proven until the digest is. */
 export class Accusations {
   readonly #kept = new Map<string, { readonly claim: Claim; readonly teller: string }>()
+  readonly #listeners = new Set<(contest: Contest) => void>()
 
   get size(): number {
     return this.#kept.size
@@ -21,6 +32,17 @@ export class Accusations {
     const [oldest] = own.length >= MAX_PER_TELLER ? (own[0] as [string, unknown]) : [...this.#kept.keys()]
     if (own.length >= MAX_PER_TELLER || this.#kept.size >= MAX_ACCUSATIONS) this.#kept.delete(oldest as string)
     this.#kept.set(key, { claim, teller })
+  }
+
+  /** This node has seen for itself that an importer, or its origin, is wrong. */
+  contest(contest: Contest): void {
+    for (const listener of this.#listeners) listener(contest)
+  }
+
+  /** Calls with each contest that this node enters; returns an unsubscribe. */
+  onContest(listener: (contest: Contest) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /** What was said of a blob, to be checked now that it is known. */

@@ -27,6 +27,9 @@ export class ClaimBook {
   readonly #authors = new Set<string>()
   readonly #suspects = new Set<string>()
   #doubted: ReadonlySet<string> = new Set()
+  #outvoted: ReadonlySet<string> = new Set()
+  /** Pieces that something new was said of. */
+  readonly #news = new Set<number>()
   #hashesLeft: number
 
   /** @param pieces how many the blob has */
@@ -87,8 +90,25 @@ export class ClaimBook {
     this.#doubted = new Set(authors)
   }
 
+  /** The same, for what they said of single pieces: until others are named. */
+  outvote(authors: Iterable<string>): void {
+    this.#outvoted = new Set(authors)
+  }
+
   isSuspect(author: string): boolean {
-    return this.#suspects.has(author) || this.#doubted.has(author)
+    return this.#suspects.has(author) || this.#doubted.has(author) || this.#outvoted.has(author)
+  }
+
+  /** There is something new to compare with what is said of this piece. */
+  note(index: number): void {
+    this.#news.add(index)
+  }
+
+  /** Pieces that something new is known of since the last call. */
+  takeNews(): number[] {
+    const news = [...this.#news]
+    this.#news.clear()
+    return news
   }
 
   /** The claims of authors who said something else than the truth: the evidence against them. */
@@ -107,6 +127,7 @@ export class ClaimBook {
     const { author, kind } = claim
     if (entries === undefined) {
       this.#byPiece.set(index, [{ author, kind, hash, claim }])
+      this.#news.add(index)
       return true
     }
     const known = entries.find((e) => e.author === author && e.kind === kind && same(e.hash, hash))
@@ -114,6 +135,7 @@ export class ClaimBook {
     if (known !== undefined && known.claim.hashes.length < claim.hashes.length) known.claim = claim
     if (known !== undefined || entries.length >= MAX_WORDS) return false
     entries.push({ author, kind, hash, claim })
+    this.#news.add(index)
     return true
   }
 

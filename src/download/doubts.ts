@@ -20,6 +20,8 @@ export class Doubts {
   readonly #failed = new Set<string>()
   /** Holders of the whole whose list was, or is being, tried. */
   readonly tried = new Set<string>()
+  /** Importers found to have signed what is not so, while the blob still came in: nothing is asked of them, and nobody's word is theirs. */
+  readonly caught = new Set<string>()
   /** Rounds of audits so far. */
   audits = 0
   rounds = 0
@@ -47,6 +49,32 @@ export class Doubts {
       if (audit) this.#audited.add(index)
       if (audit && pieces.length <= MAX_URGENT) this.urgent.add(index)
     }
+  }
+
+  /** This node sees for itself what the origin has there. */
+  audit(index: number): void {
+    this.#dropped.add(index)
+    this.#audited.add(index)
+    this.urgent.add(index)
+  }
+
+  /** It takes too long to see for itself: the piece may come as any other. */
+  unaudit(index: number): void {
+    this.#audited.delete(index)
+    this.urgent.delete(index)
+    if (this.#book.words(index).length === 0) this.#dropped.delete(index)
+  }
+
+  /** Nobody who is believed speaks for these: whether held or not, they come in by import, or on somebody's word who is. */
+  bar(indices: Iterable<number>): void {
+    for (const index of indices) this.#dropped.add(index)
+  }
+
+  /** Whether a piece that has just come may not be kept: who speaks for it has been caught meanwhile. */
+  refuses(index: number, author: string): boolean {
+    if (!this.caught.has(author)) return false
+    this.#dropped.add(index)
+    return true
   }
 
   /** A piece has come back. */

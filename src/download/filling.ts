@@ -7,6 +7,7 @@ import type { Incoming } from './incoming.ts'
 import type { Introduction } from './introduction.ts'
 import type { SharedParts } from './parts.ts'
 import { PeerSource } from './peer-source.ts'
+import { Scrutiny } from './scrutiny.ts'
 import type { Search } from './search.ts'
 import { commitOrDoubt } from './verdict.ts'
 import { openWindowWriter } from './window-writer.ts'
@@ -36,6 +37,8 @@ export class Filling {
   readonly #incoming: Incoming
   readonly #peers: PeerSource
   readonly #importer: Importer
+  readonly #scrutiny: Scrutiny
+  readonly #closing = new AbortController()
   #storeFailure: unknown
   #kept = true
 
@@ -55,6 +58,14 @@ export class Filling {
     introduction.audited = incoming.doubts.urgent
     this.#peers = new PeerSource(incoming, swarm, { selfId: parts.peerId, limit, spare, random, log, metrics, onFailure, onLiar })
     this.#importer = new Importer(incoming, { origin, introduction, claimedSize, log, metrics, onFailure, onBody })
+    this.#scrutiny = new Scrutiny({
+      incoming,
+      parts,
+      neighbours: () => swarm.neighbours(),
+      ask: (peerId, index) => this.#peers.askWord(peerId, index, this.#closing.signal),
+      importable: () => this.#importer.ranged,
+      onCaught: () => this.#peers.unpark(),
+    })
   }
 
   /** Whether the store keeps what came in: not so when it was full. */
@@ -88,9 +99,10 @@ export class Filling {
         this.#pump(signal)
         await incoming.bell.wait(signal)
       }
-      const gatherWords = () => this.#peers.gatherWords(signal)
+      const gatherWords = (until: AbortSignal) => this.#peers.gatherWords(until)
       const originAble = this.#importer.able
-      const right = await commitOrDoubt({ incoming, parts, meta: meta(), originAble, gatherWords, signal })
+      const isMine = (author: string) => this.#scrutiny.isMine(author)
+      const right = await commitOrDoubt({ incoming, parts, meta: meta(), originAble, isMine, gatherWords, signal })
       if (right) {
         await this.#peers.judgeLate()
         return
@@ -106,6 +118,7 @@ export class Filling {
 
   close(): void {
     for (const attempts of this.#incoming.attempts.values()) for (const attempt of attempts) attempt.abort.abort()
+    this.#closing.abort()
     this.#importer.close()
     this.#peers.close()
   }
@@ -125,6 +138,7 @@ export class Filling {
   #pump(signal: AbortSignal): void {
     const now = performance.now()
     const { demand } = this.#incoming
+    this.#scrutiny.pump(now)
     this.#peers.pump(now)
     if (demand.readers === 0 || !this.#options.search.settled()) return
     if (this.#importer.ready(now)) {

@@ -54,6 +54,7 @@ export class Importer {
   #notBefore = 0
   #error: unknown
   #contradicted = false
+  #ranged = false
 
   constructor(incoming: Incoming, options: ImporterOptions) {
     this.#incoming = incoming
@@ -77,6 +78,11 @@ export class Importer {
   /** Whether an import may still bring something; `error` says why not. */
   get able(): boolean {
     return this.#sources.length > 0
+  }
+
+  /** Whether single pieces may be imported: the origin is known to answer ranges. */
+  get ranged(): boolean {
+    return this.able && this.#ranged
   }
 
   /** Whether the origin says that the blob has another size. */
@@ -206,6 +212,7 @@ export class Importer {
         `the origin says ${body.size} bytes for ${digest}, which others hold with ${geometry.size}`,
       )
     }
+    if (start > 0 || end !== undefined) this.#ranged = body.ranged
     if (end !== undefined && !body.ranged) grant.streams()
     grant.sized(geometry.size)
     await this.#options.onBody(source, body)

@@ -156,7 +156,11 @@ export class Incoming {
     if (source === 'origin') {
       this.fromOriginBytes += bytes.length
       this.imported.add(index)
-    } else this.fromPeersBytes += bytes.length
+      this.book.note(index)
+    } else {
+      this.fromPeersBytes += bytes.length
+      this.imported.delete(index)
+    }
     this.#metrics.downloaded(source, bytes.length)
     this.progressedAt = performance.now()
     this.#onPiece(index, attempt.from, this.progressedAt - attempt.begunAt)

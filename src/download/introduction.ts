@@ -6,6 +6,8 @@ import type { Bell } from './bell.ts'
 
 /** Asking in vain is repeated at the latest after this, whatever the rendezvous says. */
 const ASK_AGAIN_MS = 1_000
+/** Pieces that this node is to import by itself, and that are not missing or on their way already, are looked for again after this. */
+const LOOK_AGAIN_MS = 100
 
 /**
  * One download's place at the rendezvous, taken up when it is of use: a small blob that a known holder gives in one round
@@ -21,6 +23,9 @@ export class Introduction implements AsyncDisposable {
   #others = 0
   #askAt = 0
   #asking = false
+  #lookAt = 0
+  /** Pieces of `audited` that this node is importing. */
+  readonly #under = new Set<number>()
   /** Pieces that this node imports whatever others do: no lease is asked for. */
   audited: ReadonlySet<number> = new Set()
   /** Asked when this node is granted something: whether nobody elsewhere is found who holds it. */
@@ -69,13 +74,15 @@ export class Introduction implements AsyncDisposable {
 
   /** Whether it is time to ask for something to import. */
   mayAsk(now: number): boolean {
-    return !this.#asking && (now >= this.#askAt || this.audited.size > 0)
+    if (this.#asking) return false
+    return now >= this.#askAt || (now >= this.#lookAt && [...this.audited].some((index) => !this.#under.has(index)))
   }
 
   /** @returns what this node is to import now, or `undefined` when that is others' business @throws the signal's reason */
   async ask(orphans: readonly number[], size: number | undefined, options: { signal: AbortSignal }): Promise<Grant | undefined> {
-    const own = size === undefined ? undefined : orphans.find((index) => this.audited.has(index))
-    if (own !== undefined) return new OwnGrant(own, own, size, () => this.#bell.ring())
+    const own = size === undefined ? undefined : orphans.find((index) => this.audited.has(index) && !this.#under.has(index))
+    if (own !== undefined) return this.#grantOwn(own, size as number)
+    this.#lookAt = performance.now() + LOOK_AGAIN_MS
     if (performance.now() < this.#askAt) return undefined
     this.join(size)
     this.#asking = true
@@ -100,6 +107,14 @@ export class Introduction implements AsyncDisposable {
       if (!needed) grant.end({ ok: true })
     }
     return needed ? grant : undefined
+  }
+
+  #grantOwn(index: number, size: number): Grant {
+    this.#under.add(index)
+    return new OwnGrant(index, index, size, () => {
+      this.#under.delete(index)
+      this.#bell.ring()
+    })
   }
 
   /** This node holds the whole. */

@@ -112,6 +112,11 @@ export class PeerSource {
     await this.#words.gather(this.#usable.list(), signal)
   }
 
+  /** Asks a peer what was signed about a piece that it holds. */
+  async askWord(peerId: string, index: number, signal: AbortSignal): Promise<void> {
+    await this.#words.from(peerId, index, signal)
+  }
+
   /** Words have lost their worth: what was held against peers because of them is forgotten. */
   unpark(): void {
     this.#judge.unpark()
@@ -277,6 +282,7 @@ export class PeerSource {
       this.#usable.exclude(peerId, index)
       return 'wrong'
     }
+    if (word !== undefined && this.#incoming.doubts.refuses(index, word.author)) return 'wrong'
     try {
       return (await this.#incoming.put(index, bytes, word?.hash, attempt)) === undefined ? 'twice' : 'held'
     } catch (error) {

@@ -101,7 +101,9 @@ export class PieceJudge {
 
   /** What is missing is offered only by peers that contradict somebody: then that somebody is believed no more. Suspects only grow, so it ends. */
   rehabilitate(missing: readonly number[]): void {
-    const { book } = this.#incoming
+    const { book, doubts } = this.#incoming
+    // where importers were caught, what is missing is imported
+    if (doubts.caught.size > 0) return
     const parked = this.#usable.parkedOnes()
     const index = missing.find((i) => parked.some((n) => this.#usable.offers(n, i)))
     const word = index === undefined ? undefined : book.word(index)

@@ -19,6 +19,8 @@ export interface Case {
   readonly imported: ReadonlySet<number>
   /** Whether pieces can be imported. */
   readonly originAble: boolean
+  /** Whether looking after an importer falls to this node first. */
+  readonly isMine?: (author: string) => boolean
   readonly random: () => number
 }
 
@@ -130,13 +132,15 @@ function isConfirmed({ book, imported }: Case, index: number, hash: Uint8Array |
   return imported.has(index) || (hash !== undefined && believed(book, index).some((word) => same(word.hash, hash)))
 }
 
-/** Pieces of as many authors, twice as many each round; all that are left once that is not much more. */
-function nextAudit({ accepted, imported, book, doubts, random }: Case): Step | undefined {
+/** A piece of each author who falls to this node; then pieces of as many authors, twice as many each round, and all once that is not much more. */
+function nextAudit({ accepted, imported, book, doubts, isMine, random }: Case): Step | undefined {
   const left = accepted.flatMap((_, index) => (imported.has(index) ? [] : index))
   if (left.length === 0) return undefined
   const count = 2 << doubts.audits
   if (2 * count >= left.length || doubts.rounds >= MAX_ROUNDS) return { pieces: left, audit: true }
   const byAuthor = Map.groupBy(left, (index) => believed(book, index)[0]?.author ?? '')
+  const mine = [...byAuthor].flatMap(([author, of]) => (isMine?.(author) === true ? sample(of, 1, random) : []))
+  if (doubts.audits === 0 && mine.length > 0) return { pieces: mine, audit: true }
   const lots = sample([...byAuthor.values()], count, random).map((pieces) => sample(pieces, pieces.length, random))
   const pieces: number[] = []
   for (let turn = 0; pieces.length < count; turn++) {

@@ -9,6 +9,8 @@ import { nextStep, provenLiars, type Step } from './suspects.ts'
 
 /** Claims kept as evidence of one lie. */
 const MAX_EVIDENCE = 4
+/** How long neighbours get to say what they know. */
+const WORDS_MS = 2_000
 /** How long others of a crowd get to find out what this node has not. */
 const OTHERS_MS = 500
 
@@ -18,8 +20,10 @@ export interface Checking {
   readonly meta: BlobMeta
   /** Whether pieces can still be imported from the origin. */
   readonly originAble: boolean
+  /** Whether looking after an importer falls to this node first. */
+  readonly isMine: (author: string) => boolean
   /** Collects what every neighbour says of every piece. */
-  readonly gatherWords: () => Promise<void>
+  readonly gatherWords: (signal: AbortSignal) => Promise<void>
   readonly signal: AbortSignal
 }
 
@@ -63,16 +67,25 @@ export async function commitOrDoubt(checking: Checking): Promise<boolean> {
 
 /** With all that the neighbours say; what others of a crowd have found out meanwhile saves looking again. */
 async function findStep(checking: Checking): Promise<Step | undefined> {
-  const { incoming, parts, originAble, gatherWords, signal } = checking
+  const { incoming, parts, originAble, isMine, gatherWords, signal } = checking
   const { book, doubts, imported, geometry, writer } = incoming
   const accepted = await writer.hashes(0, geometry.pieces)
-  const decide = () => nextStep({ book, doubts, accepted, imported, originAble, random: parts.random })
-  await gatherWords()
+  const decide = () => nextStep({ book, doubts, accepted, imported, originAble, isMine, random: parts.random })
+  await gatherFor(WORDS_MS, gatherWords, signal)
   const step = decide()
   if (step?.audit !== true || doubts.audits === 0) return step
   await pause(OTHERS_MS, signal)
-  await gatherWords()
+  await gatherFor(WORDS_MS, gatherWords, signal)
   return decide()
+}
+
+/** Who says nothing keeps nobody waiting for longer. @throws the signal's reason */
+async function gatherFor(ms: number, gatherWords: Checking['gatherWords'], signal: AbortSignal): Promise<void> {
+  const late = new AbortController()
+  const cancel = SYSTEM_CLOCK.after(ms, () => late.abort(new ShoalError('PEER_TIMEOUT', 'it does not say what it knows')))
+  await gatherWords(AbortSignal.any([signal, late.signal]))
+  cancel()
+  signal.throwIfAborted()
 }
 
 /** @throws the signal's reason */

@@ -1,7 +1,7 @@
 import type { Claim } from '../../protocols/claim/codec.ts'
 import { contradictoryPair, contradicts, contradictsItsDigest, type Truth } from '../../protocols/claim/contradiction.ts'
 import type { Digest } from '../../protocols/digest.ts'
-import { decodeEvidence, type Evidence, encodeEvidence } from '../../protocols/evidence/codec.ts'
+import { decodeEvidence, type Evidence, encodeEvidence, isContest } from '../../protocols/evidence/codec.ts'
 import { EVIDENCE_PROTOCOL, MAX_EVIDENCE_MESSAGE_BYTES } from '../../protocols/evidence/limits.ts'
 import { type Clock, SYSTEM_CLOCK } from '../clock.ts'
 import { PeerLimits } from '../discovery/peer-limits.ts'
@@ -13,8 +13,8 @@ import { sample } from '../sample.ts'
 import type { Store } from '../store/store.ts'
 import type { Log } from '../telemetry/log.ts'
 import { TokenBucket } from '../token-bucket.ts'
-import { verifyClaim } from '../transfer/claims.ts'
-import type { Accusations } from './accusations.ts'
+import { signClaim, verifyClaim } from '../transfer/claims.ts'
+import type { Accusations, Contest } from './accusations.ts'
 import type { Ban, Bans } from './bans.ts'
 import type { NodeDownloads } from './downloads.ts'
 
@@ -61,14 +61,17 @@ class Witness implements AsyncDisposable {
   /** Bans that were told of, by peer and blob. */
   readonly #known = new Set<string>()
   readonly #closing = new AbortController()
-  readonly #unsubscribe: () => void
+  readonly #unsubscribe: readonly (() => void)[]
   #serving = 0
 
   constructor(options: Required<WitnessOptions>) {
     this.#options = options
-    this.#unsubscribe = options.bans.onBan((ban) => {
-      this.#tell(ban).catch((err: unknown) => options.log.debug({ peerId: ban.peerId, err }, 'evidence was not told'))
-    })
+    const { bans, accusations, log } = options
+    const untold = (peerId: string) => (err: unknown) => log.debug({ peerId, err }, 'evidence was not told')
+    this.#unsubscribe = [
+      bans.onBan((ban) => void this.#tell(ban).catch(untold(ban.peerId))),
+      accusations.onContest((contest) => void this.#tellContest(contest).catch(untold(contest.against.author))),
+    ]
   }
 
   async serve(channel: Channel): Promise<void> {
@@ -89,12 +92,16 @@ class Witness implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#unsubscribe()
+    for (const unsubscribe of this.#unsubscribe) unsubscribe()
     this.#closing.abort(new ShoalError('NODE_CLOSED', 'the node is closing'))
   }
 
   /** @throws ShoalError CLAIM_INVALID when the author did not sign it */
   async #weigh(claims: Evidence['claims'], teller: string): Promise<void> {
+    if (isContest(claims)) {
+      await this.#weighContest(claims, teller)
+      return
+    }
     const { host, bans, knows, downloads, accusations, log } = this.#options
     const [claim, other] = claims
     const { author, digest } = claim
@@ -113,6 +120,26 @@ class Witness implements AsyncDisposable {
     else log.info({ digest: String(digest), peerId: author, teller }, 'a peer accuses another of what is so')
   }
 
+  /**
+   * What two importers signed of the same piece: who brings the blob in weighs it with all else that it hears, who holds it knows.
+   * @throws ShoalError CLAIM_INVALID when one of them did not sign it
+   */
+  async #weighContest(claims: Evidence['claims'], teller: string): Promise<void> {
+    const { host, bans, knows, downloads, store } = this.#options
+    if (claims.some(({ author }) => author !== host.peerId && (bans.has(author) || !knows(author)))) return
+    for (const one of claims)
+      if (!(await verifyClaim(host, one))) throw new ShoalError('CLAIM_INVALID', 'evidence that nobody signed')
+    const { digest, size } = claims[0]
+    const incoming = downloads.incoming(digest)
+    for (const one of claims) {
+      if (one.author === host.peerId) continue
+      if (incoming?.geometry.size === size) incoming.book.add(one)
+      const truth = await truthAbout(store, one)
+      if (truth !== undefined && contradicts(one, truth)) this.#convict([one], teller)
+    }
+    incoming?.bell.ring()
+  }
+
   #convict(claims: Evidence['claims'], teller: string): void {
     const { bans, log } = this.#options
     const [{ author, digest }, other] = claims
@@ -125,16 +152,26 @@ class Witness implements AsyncDisposable {
   }
 
   async #tell(ban: Ban): Promise<void> {
-    const { host, clock, random } = this.#options
     const evidence = evidenceIn(ban.evidence)
     const digest = evidence[0]?.claims[0].digest
     if (digest === undefined) return
-    const key = `${ban.peerId} ${digest}`
+    await this.#show(`${ban.peerId} ${digest}`, ban.peerId, digest, evidence)
+  }
+
+  /** This node's own statement beside that of the importer who says otherwise. */
+  async #tellContest({ digest, size, index, hash, against }: Contest): Promise<void> {
+    const own = await signClaim(this.#options.host, { kind: 'import', digest, size, first: index, hashes: [hash] })
+    await this.#show(`contest ${against.author} ${digest}`, against.author, digest, [{ claims: [own, against] }])
+  }
+
+  /** @param key what is shown once */
+  async #show(key: string, accused: string, digest: Digest, evidence: readonly Evidence[]): Promise<void> {
+    const { host, clock, random } = this.#options
     if (this.#known.has(key) || !(await this.#mayTell(digest))) return
     if (!this.#told.take(clock.now(), TO_ALL)) return
     this.#known.add(key)
     if (this.#known.size > MAX_REMEMBERED) this.#known.delete(this.#known.values().next().value as string)
-    const others = host.peers().filter(({ id }) => id !== ban.peerId)
+    const others = host.peers().filter(({ id }) => id !== accused)
     const told = sample(others, MAX_TOLD, random)
     await Promise.all(told.map(({ id, address }) => this.#tellOne({ id, addresses: [address] }, evidence)))
   }

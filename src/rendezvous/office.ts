@@ -15,6 +15,8 @@ export interface OfficeOptions {
   readonly random: () => number
   /** Whom to send a newcomer to when this node is not the one; `undefined` when it is. */
   readonly redirect: (digest: Digest) => SwarmPeer | undefined
+  /** Members who get no lease, and whose imports count for nothing. */
+  readonly caught?: ((digest: Digest) => ReadonlySet<string>) | undefined
   readonly bounds?: TableBounds | undefined
 }
 
@@ -153,12 +155,23 @@ export class Office {
       this.#register(visitor, { type: 'register', digest, size, insist: true, addresses: [] })
     const blob = this.#table.use(digest, id)
     const runs = ranges.map(({ first, count }) => ({ first, last: first + count - 1 }))
-    const decision = blob?.has(id) === true ? blob.ask({ member: id, size, runs }, now) : { retryMs: MAX_WAIT_MS }
+    const caught = this.#options.caught?.(digest)
+    if (caught !== undefined) this.#forget(digest, caught)
+    const granted = blob?.has(id) === true && caught?.has(id) !== true
+    const decision = granted ? blob.ask({ member: id, size, runs }, now) : { retryMs: MAX_WAIT_MS }
     if ('retryMs' in decision) {
       visitor.tell({ type: 'wait', digest, request, retryMs: Math.min(MAX_WAIT_MS, Math.ceil(decision.retryMs)) })
       return
     }
     this.#tellGrant(visitor, digest, request, decision.lease)
+  }
+
+  #forget(digest: Digest, members: ReadonlySet<string>): void {
+    for (const id of members) {
+      if (this.#table.get(digest)?.has(id) !== true) continue
+      this.#table.leave(digest, id)
+      this.#call(digest)
+    }
   }
 
   #hold(

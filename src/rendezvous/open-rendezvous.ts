@@ -22,6 +22,8 @@ export interface RendezvousOptions {
   readonly host: Host
   /** This node's zone, without itself. */
   readonly members: () => readonly PeerRef[]
+  /** Members that were found to import what is not so: they get no lease, and what they have imported is to be imported. */
+  readonly caught?: (digest: Digest) => ReadonlySet<string>
   readonly log: Log
   readonly clock?: Clock
   readonly random?: () => number
@@ -48,12 +50,12 @@ class ZoneRendezvous implements Rendezvous {
   readonly #closing = new AbortController()
 
   constructor(options: RendezvousOptions) {
-    const { host, members, clock = SYSTEM_CLOCK, random = Math.random, bounds } = options
+    const { host, members, caught, clock = SYSTEM_CLOCK, random = Math.random, bounds } = options
     this.#options = options
     this.#clock = clock
     this.#random = random
     this.#order = new OrderCache({ self: host.peerId, members, clock })
-    this.#office = new Office({ clock, random, bounds, redirect: (digest) => this.#better(digest) })
+    this.#office = new Office({ clock, random, bounds, caught, redirect: (digest) => this.#better(digest) })
     this.#own = new OwnLine(host.peerId, this.#office, clock)
   }
 

@@ -98,18 +98,21 @@ export function createWorld(t: TestContext): World {
   const stack = new AsyncDisposableStack()
   t.after(() => stack.disposeAsync())
   const zone: PeerRef[] = []
-  async function rendezvousOf(host: Host, inZone: boolean): Promise<Rendezvous> {
+  async function rendezvousOf(host: Host, inZone: boolean, downloads: () => NodeDownloads): Promise<Rendezvous> {
     if (!inZone) return ALONE
     zone.push({ id: host.peerId, addresses: host.addresses() })
     const members = () => zone.filter(({ id }) => id !== host.peerId)
-    return stack.use(await openRendezvous({ host, members, log: SILENT }))
+    const caught = (digest: Digest) => downloads().incoming(digest)?.doubts.caught ?? new Set<string>()
+    return stack.use(await openRendezvous({ host, members, caught, log: SILENT }))
   }
   return {
     network,
     shared,
     node: async (options = {}) => {
       const host = options.host ?? network.host()
-      return stack.use(await openTestNode(host, shared, options, await rendezvousOf(host, options.zone === true)))
+      const rendezvous = await rendezvousOf(host, options.zone === true, () => node.downloads)
+      const node: TestNode = stack.use(await openTestNode(host, shared, options, rendezvous))
+      return node
     },
     peer: async (script, { announced = true } = {}) => {
       const peer = stack.use(await openScriptedPeer(network.host(), script))

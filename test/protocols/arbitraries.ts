@@ -96,12 +96,21 @@ export const pieceHead: fc.Arbitrary<PieceHead> = fc
   })
 
 /** One claim of a holder, or two that differ in a hash or in the size. */
+const ONE_AUTHOR = '12D3KooWA4Xop1JaT3MHxwYMkCepYsv4iPVopMXwCz5iHYdBfeSB'
+/** Of the key whose seed is 32 times 0x07. */
+const OTHER_AUTHOR = '12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7'
+
 export const evidence: fc.Arbitrary<Evidence> = fc
-  .record({ a: claim, signature: bytes(64), how: fc.constantFrom('one', 'hash', 'size') })
+  .record({ a: claim, signature: bytes(64), how: fc.constantFrom('one', 'hash', 'size', 'contest') })
   .map(({ a, signature, how }): Evidence => {
     const first: Claim = { ...a, kind: 'complete' }
     const [hash, ...rest] = a.hashes
     if (how === 'one') return { claims: [first] }
+    if (how === 'contest' && hash !== undefined) {
+      const author = a.author === OTHER_AUTHOR ? ONE_AUTHOR : OTHER_AUTHOR
+      const other = { ...a, kind: 'import' as const, author, hashes: [hash.map((byte) => byte ^ 1), ...rest], signature }
+      return { claims: [{ ...a, kind: 'import' }, other] }
+    }
     if (how === 'size' || hash === undefined) {
       const size = a.size === 0 ? 1 : a.size - 1
       const { pieces } = geometryOf(size)
