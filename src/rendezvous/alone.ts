@@ -1,4 +1,5 @@
 import { geometryOf, MAX_PIECES } from '../../protocols/pieces.ts'
+import { Listeners } from './listeners.ts'
 import { firstRun } from './ranges.ts'
 import type { Grant, Membership, Rendezvous } from './rendezvous.ts'
 
@@ -11,7 +12,7 @@ export const ALONE: Rendezvous = Object.freeze({
 class Solitude implements Membership {
   readonly introduced = Promise.resolve()
   readonly #live = new Set<OwnGrant>()
-  readonly #listeners = new Set<() => void>()
+  readonly #listeners = new Listeners()
   size: number | undefined
 
   constructor(size: number | undefined) {
@@ -23,8 +24,7 @@ class Solitude implements Membership {
   }
 
   onChange(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#listeners.add(listener)
   }
 
   async ask(
@@ -44,7 +44,7 @@ class Solitude implements Membership {
   #grant(first: number, last: number, size: number | undefined): Grant {
     const grant = new OwnGrant(first, last, size, () => {
       this.#live.delete(grant)
-      for (const listener of this.#listeners) listener()
+      this.#listeners.tell()
     })
     this.#live.add(grant)
     return grant

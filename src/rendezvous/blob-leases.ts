@@ -1,27 +1,11 @@
-import { expiryOf, type Lease } from './lease.ts'
+import { expiryOf, type Lease, settle, widen } from './lease.ts'
 import { LeaseBook } from './lease-book.ts'
 import type { Ledger } from './ledger.ts'
 import { Ledgers } from './ledgers.ts'
-import {
-  HELD_BACK_MS,
-  isAhead,
-  isOverdue,
-  leasePieces,
-  liveLeasesAfter,
-  MAX_NOTED_LEASES,
-  maxLeases,
-  maxLiveLeases,
-  nearlyDone,
-  openPieces,
-  orphanedMs,
-  patienceMs,
-  restMs,
-  retryMs,
-} from './policy.ts'
-import { Queue } from './queue.ts'
+import { HELD_BACK_MS, leasePieces, MAX_NOTED_LEASES, orphanedMs, patienceMs, retryMs } from './policy.ts'
+import { Precedence } from './precedence.ts'
 import type { Run } from './ranges.ts'
 import { type Member, Roll } from './roll.ts'
-import { Speeds } from './speeds.ts'
 
 export interface Ask {
   readonly member: string
@@ -37,10 +21,8 @@ export class BlobLeases {
   readonly #roll = new Roll()
   readonly #ledgers = new Ledgers()
   readonly #leases: LeaseBook
-  readonly #queue = new Queue()
-  readonly #speeds = new Speeds()
+  readonly #precedence: Precedence
   readonly #random: () => number
-  readonly #firstLive: number
   #active = false
   #noted = false
 
@@ -50,8 +32,8 @@ export class BlobLeases {
    */
   constructor(options: { random: () => number; nextId: () => number; firstLive: number }) {
     this.#random = options.random
-    this.#firstLive = options.firstLive
     this.#leases = new LeaseBook(options.nextId)
+    this.#precedence = new Precedence(this.#roll, this.#leases, options.firstLive)
   }
 
   get members(): number {
@@ -94,7 +76,7 @@ export class BlobLeases {
 
   /** Whether a member was told to ask later. */
   waits(id: string): boolean {
-    return this.#queue.has(id)
+    return this.#precedence.queue.has(id)
   }
 
   /** Members who hold pieces that others may not see yet, and those who hold all. */
@@ -116,7 +98,7 @@ export class BlobLeases {
     const member = this.#roll.get(id)
     if (member === undefined) return
     member.complete = true
-    this.#queue.leave(id)
+    this.#precedence.queue.leave(id)
     for (const lease of member.leases) this.#end(lease, member)
   }
 
@@ -125,8 +107,7 @@ export class BlobLeases {
     const member = this.#roll.get(id)
     if (member === undefined) return
     for (const lease of member.leases) this.#end(lease, member)
-    this.#queue.leave(id)
-    this.#speeds.forget(id)
+    this.#precedence.forget(id)
     this.#roll.delete(member)
     this.#ledgers.forget(id)
   }
@@ -136,31 +117,27 @@ export class BlobLeases {
     this.#roll.vote(member, ask.size)
     const pauseMs = this.#roll.pauseOf(member, now)
     if (pauseMs > 0) return { retryMs: pauseMs }
-    if (this.#isAhead(member, now)) return { retryMs: HELD_BACK_MS }
-    const lease = this.#mayLease(member, now) ? this.#grant(member, ask, now) : undefined
+    if (this.#precedence.isAhead(member, now)) return { retryMs: HELD_BACK_MS }
+    const lease = this.#precedence.mayLease(member, now) ? this.#grant(member, ask, now) : undefined
     if (lease === undefined) {
-      this.#queue.enter(member.id)
+      this.#precedence.queue.enter(member.id)
       return { retryMs: retryMs(this.members, this.#random) }
     }
-    this.#queue.leave(member.id)
+    this.#precedence.queue.leave(member.id)
     this.#active = true
     return { lease }
   }
 
-  /**
-   * Who of those that wait should ask now, for each lease that may be granted: whoever has waited for longest of those who have
-   * imported least, and before those who brought nothing when it was their turn.
-   */
+  /** Who of those that wait should ask now. */
   call(now: number): string[] {
     const { size } = this
     const ledger = this.#ledgers.get(size)
-    const room = ledger === undefined ? Number(!this.#leases.opening) : Math.min(ledger.free, this.#room(size, now))
-    if (room <= 0 || this.#queue.size === 0 || this.#roll.pausedUntil > now || this.#leases.streaming(size)) return []
-    const may = (id: string) => {
-      const member = this.#roll.get(id)
-      return member !== undefined && this.#roll.pauseOf(member, now) <= 0 && this.#mayLease(member, now)
-    }
-    return this.#queue.call(room, may, (a, b) => this.#rank(a) - this.#rank(b), now)
+    if (this.#roll.pausedUntil > now || this.#leases.streaming(size)) return []
+    const room =
+      ledger === undefined
+        ? Number(!this.#leases.opening)
+        : Math.min(ledger.free, this.#precedence.room(size, ledger.imports, now))
+    return this.#precedence.call(room, now)
   }
 
   /** Notes what a member imports by the leave of another table. @returns `undefined` when others import all of it */
@@ -194,8 +171,8 @@ export class BlobLeases {
       return false
     }
     ledger.streams = streams
-    if (learnt) this.#settle(lease, ledger)
-    if (streams) this.#widen(lease, ledger)
+    if (learnt) settle(lease, ledger)
+    if (streams) widen(lease, ledger)
     return learnt || this.size !== before
   }
 
@@ -222,7 +199,7 @@ export class BlobLeases {
     this.#revive(lease, now)
     if (!ledger.imported(lease.id, index, id, now)) return
     member.imported++
-    this.#speeds.note(id, tookMs)
+    this.#precedence.speeds.note(id, tookMs)
     if (--lease.remaining === 0) this.#end(lease, member, now)
   }
 
@@ -236,15 +213,12 @@ export class BlobLeases {
 
   /** Takes back what shows no life. */
   expire(now: number): void {
-    for (const id of this.#queue.expire(now)) {
-      const member = this.#roll.get(id)
-      if (member !== undefined) member.missed++
-    }
+    this.#precedence.expire(now)
     for (const lease of this.#leases) {
-      if (lease.lapsed || expiryOf(lease, this.#speeds.usualMs) > now) continue
+      if (lease.lapsed || expiryOf(lease, this.#precedence.speeds.usualMs) > now) continue
       lease.lapsed = true
       this.#release(lease)
-      if (lease.size > 0) this.#speeds.note(lease.member, now - lease.progressedAt)
+      if (lease.size > 0) this.#precedence.speeds.note(lease.member, now - lease.progressedAt)
       const member = this.#roll.get(lease.member)
       if (member !== undefined) this.#roll.failed(member, 0, now)
     }
@@ -252,52 +226,10 @@ export class BlobLeases {
 
   /** When `expire` or `call` next has something to do. */
   nextExpiry(): number | undefined {
-    let next = this.#queue.nextExpiry()
+    let next = this.#precedence.queue.nextExpiry()
     for (const lease of this.#leases)
-      if (!lease.lapsed) next = Math.min(next ?? Number.POSITIVE_INFINITY, expiryOf(lease, this.#speeds.usualMs))
+      if (!lease.lapsed) next = Math.min(next ?? Number.POSITIVE_INFINITY, expiryOf(lease, this.#precedence.speeds.usualMs))
     return next
-  }
-
-  /** Whether it is this member's turn, as far as that does not depend on others who wait. */
-  #mayLease(member: Member, now: number): boolean {
-    let live = 0
-    for (const lease of member.leases) {
-      if (lease.lapsed) continue
-      if (!lease.opened) return false
-      live++
-    }
-    if (live >= maxLeases(this.members)) return false
-    const pieceMs = this.#speeds.of(member.id) ?? 0
-    return !this.#speeds.slow(member.id) || now - member.endedAt >= restMs(pieceMs) || !this.#othersImport(member)
-  }
-
-  /** Whether it has imported more than others who import now, none of them slow. */
-  #isAhead({ id, imported }: Member, now: number): boolean {
-    const usualMs = this.#speeds.usualMs
-    const others: number[] = []
-    for (const lease of this.#leases) {
-      const { member, lapsed } = lease
-      if (member === id || lapsed || this.#speeds.slow(member) || isOverdue(lease, usualMs, now)) continue
-      others.push(this.#roll.get(member)?.imported ?? 0)
-    }
-    return isAhead(imported, others)
-  }
-
-  /** Whether others import or would, who are not slow. */
-  #othersImport({ id }: Member): boolean {
-    return this.#leases.count(({ member }) => member !== id && !this.#speeds.slow(member)) > 0
-  }
-
-  /** Leases that the origin has room for, of a blob of this size: a lie about it keeps nobody else waiting, nor do leases that bring nothing. */
-  #room(size: number, now: number): number {
-    const usualMs = this.#speeds.usualMs
-    const live = this.#leases.count((lease) => lease.size === size && !nearlyDone(lease) && !isOverdue(lease, usualMs, now))
-    return Math.min(maxLiveLeases(this.members), liveLeasesAfter(this.#ledgers.get(size)?.imports ?? 0, this.#firstLive)) - live
-  }
-
-  #rank(id: string): number {
-    const { failures = 0, missed = 0, imported = 0 } = this.#roll.get(id) ?? {}
-    return 1e9 * (failures + missed) + imported
   }
 
   #grant(member: Member, { size: asked, runs }: Ask, now: number): Lease | undefined {
@@ -305,14 +237,18 @@ export class BlobLeases {
     if (size === 0) return this.#open(member, now)
     const ledger = this.#ledgers.open(size, this.#roll.votes, now)
     if (ledger === undefined || this.#leases.streaming(size)) return undefined
-    if (this.#room(size, now) <= (size === this.size ? this.#queue.keptFrom(member.id, now) : 0)) return undefined
+    if (
+      this.#precedence.room(size, ledger.imports, now) <=
+      (size === this.size ? this.#precedence.queue.keptFrom(member.id, now) : 0)
+    )
+      return undefined
     const { pieces } = ledger.geometry
     const wanted = asked > 0 ? runs : [{ first: 0, last: pieces - 1 }]
     const patience = asked > 0 ? orphanedMs(this.members) : Number.POSITIVE_INFINITY
     const run = ledger.find(wanted, member.id, leasePieces(ledger.geometry), now, patience)
     if (run === undefined) return undefined
     const lease = this.#lease(member, ledger, run, 'all', now)
-    if (ledger.streams && lease !== undefined) this.#widen(lease, ledger)
+    if (ledger.streams && lease !== undefined) widen(lease, ledger)
     return lease
   }
 
@@ -328,24 +264,6 @@ export class BlobLeases {
     if (lease.granted > 0) return lease
     this.#leases.delete(lease, member)
     return undefined
-  }
-
-  /** An open lease becomes one of the first pieces. */
-  #settle(lease: Lease, ledger: Ledger): void {
-    lease.size = ledger.geometry.size
-    lease.last = openPieces(ledger.geometry) - 1
-    if (!lease.lapsed) lease.granted = ledger.take(lease.id, lease, 'free')
-    lease.remaining = lease.granted
-  }
-
-  /** The origin gives all or nothing: its importer takes what is left. */
-  #widen(lease: Lease, ledger: Ledger): void {
-    lease.streams = true
-    lease.last = ledger.geometry.pieces - 1
-    if (lease.lapsed) return
-    const more = ledger.take(lease.id, lease, 'free')
-    lease.granted += more
-    lease.remaining += more
   }
 
   /** What has lapsed and shows life gets back what nobody else has taken. */

@@ -1,13 +1,16 @@
 import type { Digest } from '../../protocols/digest.ts'
-import { geometryOf } from '../../protocols/pieces.ts'
 import type { CounterMessage, MemberMessage } from '../../protocols/rendezvous/codec.ts'
 import { MAX_RANGES } from '../../protocols/rendezvous/limits.ts'
 import type { Clock } from '../clock.ts'
 import type { PeerRef } from '../net/host.ts'
+import { type Answer, type GrantMessage, Inquiry } from './inquiry.ts'
+import { LastResort } from './last-resort.ts'
 import { LeasedGrant } from './leased-grant.ts'
 import type { Line } from './line.ts'
-import { answerMs, leasePieces, maxLeases, mayActAlone, OPEN_LAST, registrationDelayMs } from './policy.ts'
-import { firstRun, runsOf } from './ranges.ts'
+import { Listeners } from './listeners.ts'
+import { Others } from './others.ts'
+import { answerMs, maxLeases, OPEN_LAST, registrationDelayMs } from './policy.ts'
+import { runsOf } from './ranges.ts'
 import type { Grant, Membership } from './rendezvous.ts'
 import { type Seat, Seats } from './seats.ts'
 import { Starvation } from './starvation.ts'
@@ -25,42 +28,30 @@ export interface MemberOptions {
   readonly onClose: (member: BlobMember) => void
 }
 
-type GrantMessage = Extract<CounterMessage, { type: 'grant' }>
-
-interface Question {
-  readonly request: number
-  readonly seat: Seat
-  readonly answer: (message: GrantMessage | 'wait' | 'silent') => void
-}
-
 /** This node as a member of one blob's swarm: registers, asks, and keeps every table that it deals with in the picture. */
 export class BlobMember implements Membership {
   readonly digest: Digest
   readonly #options: MemberOptions
   readonly #seats: Seats
   readonly #introduced = Promise.withResolvers<void>()
-  readonly #peers = new Map<string, PeerRef>()
-  readonly #memberListeners = new Set<(peer: PeerRef) => void>()
-  readonly #changeListeners = new Set<() => void>()
+  readonly #others: Others
+  readonly #changeListeners = new Listeners()
   readonly #grants = new Set<LeasedGrant>()
   /** Grants that a table was told of and has not noted yet, by request. */
   readonly #holds = new Map<number, LeasedGrant>()
   readonly #cancels = new Set<() => void>()
   readonly #starvation = new Starvation()
+  readonly #inquiry: Inquiry
+  readonly #lastResort: LastResort
   #cancelRetry: () => void = () => {}
-  #question: Question | undefined
   #asking = false
   #notBefore = 0
-  #lastRequest = 0
   #size: number | undefined
   /** It was not only told so here. */
   #knowsSize: boolean
   #registered = false
   #complete = false
   #closed = false
-  /** Nobody answered so many times in a row, and nobody else seemed to import. */
-  #unanswered = 0
-  #fewestOrphans = Number.POSITIVE_INFINITY
   #turn = Promise.withResolvers<void>()
 
   constructor(digest: Digest, size: number | undefined, options: MemberOptions) {
@@ -68,6 +59,9 @@ export class BlobMember implements Membership {
     this.#size = size
     this.#knowsSize = size !== undefined
     this.#options = options
+    this.#others = new Others(options.self.id)
+    this.#inquiry = new Inquiry(options.clock)
+    this.#lastResort = new LastResort(options.random)
     const { clock, self, members, isReachable, isConnected, lineTo } = options
     this.#seats = new Seats({
       digest,
@@ -103,14 +97,11 @@ export class BlobMember implements Membership {
   }
 
   onMember(listener: (peer: PeerRef) => void): () => void {
-    this.#memberListeners.add(listener)
-    for (const peer of this.#peers.values()) listener(peer)
-    return () => this.#memberListeners.delete(listener)
+    return this.#others.onMember(listener)
   }
 
   onChange(listener: () => void): () => void {
-    this.#changeListeners.add(listener)
-    return () => this.#changeListeners.delete(listener)
+    return this.#changeListeners.add(listener)
   }
 
   async ask(
@@ -148,7 +139,7 @@ export class BlobMember implements Membership {
     if (!this.#complete) this.#sayToAll({ type: 'unregister', digest: this.digest, complete: false })
     this.#seats.close()
     this.#introduced.resolve()
-    this.#question?.answer('silent')
+    this.#inquiry.answer('silent')
     this.#wake()
     this.#options.onClose(this)
   }
@@ -163,7 +154,7 @@ export class BlobMember implements Membership {
       while (!this.#closed) {
         signal.throwIfAborted()
         const seat = this.#seats.choose()
-        if (seat === undefined || clock.now() >= deadline) return this.#unheard(orphans, size)
+        if (seat === undefined || clock.now() >= deadline) return this.#alone(orphans, size)
         if (!seat.answered) {
           await this.#turn.promise
           continue
@@ -182,29 +173,14 @@ export class BlobMember implements Membership {
     }
   }
 
-  async #askAt(
-    seat: Seat,
-    orphans: readonly number[],
-    size: number | undefined,
-    signal: AbortSignal,
-  ): Promise<GrantMessage | 'wait' | 'silent'> {
-    const { clock } = this.#options
-    const request = this.#nextRequest()
+  async #askAt(seat: Seat, orphans: readonly number[], size: number | undefined, signal: AbortSignal): Promise<Answer> {
     const ranges =
       size === undefined ? [] : runsOf(orphans, MAX_RANGES).map(({ first, last }) => ({ first, count: last - first + 1 }))
-    const { promise, resolve, reject } = Promise.withResolvers<GrantMessage | 'wait' | 'silent'>()
-    this.#question = { request, seat, answer: resolve }
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    const cancel = clock.after(answerMs(this.#options.members().length), () => this.#seats.fellSilent(seat))
-    seat.line.say({ type: 'ask', digest: this.digest, request, size: size ?? 0, ranges })
-    try {
-      return await promise
-    } finally {
-      cancel()
-      signal.removeEventListener('abort', onAbort)
-      this.#question = undefined
-    }
+    return this.#inquiry.put(
+      seat,
+      { type: 'ask', digest: this.digest, request: this.#inquiry.nextRequest(), size: size ?? 0, ranges },
+      { answerMs: answerMs(this.#options.members().length), onOverdue: () => this.#seats.fellSilent(seat), signal },
+    )
   }
 
   #hear(seat: Seat, message: CounterMessage): void {
@@ -233,14 +209,9 @@ export class BlobMember implements Membership {
     if (size > 0 && size !== this.#size && !this.#knowsSize) {
       this.#size = size
       this.#notBefore = 0
-      this.#tell()
+      this.#changeListeners.tell()
     }
-    for (const peer of peers) {
-      if (peer.id === this.#options.self.id) continue
-      const known = this.#peers.has(peer.id)
-      this.#peers.set(peer.id, peer)
-      if (!known) for (const listener of this.#memberListeners) listener(peer)
-    }
+    this.#others.meet(peers)
     if (!first) return
     for (const grant of this.#grants) this.#note(grant, seat)
     this.#changed()
@@ -251,7 +222,7 @@ export class BlobMember implements Membership {
     const held = this.#holds.get(message.request)
     this.#holds.delete(message.request)
     if (held !== undefined) held.noted(seat.line, message.lease)
-    else if (this.#question?.request === message.request) this.#question.answer(message)
+    else if (this.#inquiry.is(message.request)) this.#inquiry.answer(message)
     // too late: it went elsewhere
     else this.#giveBack(seat, message)
   }
@@ -262,9 +233,9 @@ export class BlobMember implements Membership {
 
   #onWait(request: number, retryMs: number): void {
     if (this.#holds.delete(request)) return
-    if (request !== 0 && this.#question?.request !== request) return
+    if (request !== 0 && !this.#inquiry.is(request)) return
     this.#askAgainIn(retryMs)
-    if (request !== 0) this.#question?.answer('wait')
+    if (request !== 0) this.#inquiry.answer('wait')
   }
 
   #granted({ lease, size, first, count }: GrantMessage, seat: Seat): Grant {
@@ -275,20 +246,10 @@ export class BlobMember implements Membership {
     return grant
   }
 
-  /** Nobody answers. In a large zone few act alone at first, and none that see others import. */
-  #unheard(orphans: readonly number[], size: number | undefined): Grant | undefined {
-    const zone = this.#options.members().length
-    if (orphans.length < this.#fewestOrphans) this.#unanswered = 0
-    this.#fewestOrphans = orphans.length
-    return mayActAlone(zone, this.#unanswered++, this.#options.random) ? this.#alone(orphans, size) : undefined
-  }
-
-  /** Nobody answers. Others may be in the same position, so where to begin is left to chance. */
+  /** Nobody answers. */
   #alone(orphans: readonly number[], size: number | undefined): Grant | undefined {
-    if (this.#grants.size >= maxLeases(this.#options.members().length + 1)) return undefined
-    if (size === undefined) return this.#createGrant(undefined, { first: 0, last: OPEN_LAST })
-    const start = this.#options.members().length === 0 ? 0 : Math.floor(this.#options.random() * orphans.length)
-    const run = firstRun(orphans.slice(start), leasePieces(geometryOf(size)))
+    const zone = this.#options.members().length
+    const run = this.#grants.size >= maxLeases(zone + 1) ? undefined : this.#lastResort.choose(orphans, size, zone)
     return run && this.#createGrant(size, run)
   }
 
@@ -308,7 +269,7 @@ export class BlobMember implements Membership {
 
   /** Lets another table know, so that it goes on from here when the first is gone. */
   #note(grant: LeasedGrant, seat: Seat): void {
-    const request = this.#nextRequest()
+    const request = this.#inquiry.nextRequest()
     this.#holds.set(request, grant)
     seat.line.say(grant.holding(request))
   }
@@ -320,12 +281,12 @@ export class BlobMember implements Membership {
 
   #lost(seat: Seat): void {
     for (const grant of this.#grants) grant.forget(seat.line)
-    if (this.#question?.seat === seat) this.#question.answer('silent')
+    if (this.#inquiry.seat === seat) this.#inquiry.answer('silent')
     this.#askAgainIn(0)
   }
 
   #changed(): void {
-    if (this.#question?.seat.silent === true) this.#question.answer('silent')
+    if (this.#inquiry.seat?.silent === true) this.#inquiry.answer('silent')
     if (this.#seats.all().every((seat) => seat.answered)) this.#introduced.resolve()
     this.#wake()
   }
@@ -335,11 +296,7 @@ export class BlobMember implements Membership {
     this.#cancelRetry()
     this.#notBefore = ms === 0 ? 0 : clock.now() + ms
     if (this.#closed) return
-    this.#cancelRetry = clock.after(ms, () => this.#tell())
-  }
-
-  #tell(): void {
-    for (const listener of this.#changeListeners) listener()
+    this.#cancelRetry = clock.after(ms, () => this.#changeListeners.tell())
   }
 
   #wake(): void {
@@ -349,10 +306,5 @@ export class BlobMember implements Membership {
 
   #sayToAll(message: MemberMessage): void {
     for (const seat of this.#seats.all()) if (seat.answered) seat.line.say(message)
-  }
-
-  #nextRequest(): number {
-    this.#lastRequest = this.#lastRequest === 0xffff_ffff ? 1 : this.#lastRequest + 1
-    return this.#lastRequest
   }
 }

@@ -1,5 +1,6 @@
 import { geometryOf } from '../../protocols/pieces.ts'
-import { patienceMs, SILENCE_MS } from './policy.ts'
+import type { Ledger } from './ledger.ts'
+import { openPieces, patienceMs, SILENCE_MS } from './policy.ts'
 import type { Run } from './ranges.ts'
 
 /** The right of one member to import some pieces, for as long as it shows life. */
@@ -33,4 +34,22 @@ export function createLease(id: number, member: string, size: number, { first, l
 export function expiryOf({ size, heardAt, progressedAt }: Lease, usualMs: number | undefined): number {
   const pieceBytes = size === 0 ? 0 : geometryOf(size).pieceBytes
   return Math.min(heardAt + SILENCE_MS, progressedAt + patienceMs(pieceBytes, usualMs))
+}
+
+/** An open lease becomes one of the first pieces. */
+export function settle(lease: Lease, ledger: Ledger): void {
+  lease.size = ledger.geometry.size
+  lease.last = openPieces(ledger.geometry) - 1
+  if (!lease.lapsed) lease.granted = ledger.take(lease.id, lease, 'free')
+  lease.remaining = lease.granted
+}
+
+/** The origin gives all or nothing: its importer takes what is left. */
+export function widen(lease: Lease, ledger: Ledger): void {
+  lease.streams = true
+  lease.last = ledger.geometry.pieces - 1
+  if (lease.lapsed) return
+  const more = ledger.take(lease.id, lease, 'free')
+  lease.granted += more
+  lease.remaining += more
 }
