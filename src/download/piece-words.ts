@@ -85,7 +85,7 @@ export class PieceWords {
     const { doubts } = this.#incoming
     if (doubts.size === 0 || now < this.#seekAt) return
     this.#seekAt = now + SEEK_EVERY_MS
-    const wanted = doubts.wanted()
+    const wanted = doubts.wanted().sort((a, b) => a - b)
     for (const { peer, have } of neighbours) {
       const held = wanted.filter((index) => have?.has(index))
       const [first] = held

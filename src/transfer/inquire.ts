@@ -67,6 +67,8 @@ export class Inquirer {
     if (this.#dialogue.reason !== undefined) return Promise.reject(this.#dialogue.reason)
     if (this.#questions.size === 0) this.#dialogue.begin()
     const { promise, resolve, reject } = Promise.withResolvers<readonly Claim[]>()
+    // whoever asked may have gone: its failure is not to end the process
+    promise.catch(() => {})
     const key = digest.toString()
     const question: ClaimsQuestion = {
       maxClaims: maxClaims(count),
