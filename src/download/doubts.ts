@@ -20,7 +20,7 @@ export class Doubts {
   readonly #failed = new Set<string>()
   /** Holders of the whole whose list was, or is being, tried. */
   readonly tried = new Set<string>()
-  /** Importers found to have signed what is not so, while the blob still came in: nothing is asked of them, and nobody's word is theirs. */
+  /** Importers found to have signed what is not so, while the blob still came in: a piece on their word alone is not kept. */
   readonly caught = new Set<string>()
   /** Rounds of audits so far. */
   audits = 0
