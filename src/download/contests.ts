@@ -5,7 +5,7 @@ import { same, type Word } from './claim-book.ts'
 /** So many importers must have seen otherwise, each by itself, before a node that has not looked believes them. */
 export const ENOUGH = 3
 /** One piece in so many may be imported twice to see whether importers speak the truth. */
-const PIECES_PER_LOOK = 48
+const PIECES_PER_LOOK = 128
 
 /** What importers say of one piece. Where a holder of the whole speaks, that is left to the digest. */
 export function importWords(words: readonly Word[]): readonly Word[] {

@@ -75,10 +75,10 @@ describe('looking after importers', () => {
     assert.ok(chosen.size > 8)
   })
 
-  it('costs a crowd at most one piece in 48, however many they are', () => {
+  it('costs a crowd at most one piece in 128, however many they are', () => {
     for (const members of [2, 8, 100, 2000])
-      for (const pieces of [1, 47, 48, 96, 1024, 16_384]) assert.ok(members * chanceOfLook(pieces, members) <= pieces / 48)
-    assert.equal(chanceOfLook(1024, 16), 1)
-    assert.equal(chanceOfLook(47, 16), 0)
+      for (const pieces of [1, 127, 128, 256, 1024, 16_384]) assert.ok(members * chanceOfLook(pieces, members) <= pieces / 128)
+    assert.equal(chanceOfLook(4096, 16), 1)
+    assert.equal(chanceOfLook(127, 16), 0)
   })
 })
