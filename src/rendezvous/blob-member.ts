@@ -15,6 +15,9 @@ import type { Grant, Membership } from './rendezvous.ts'
 import { type Seat, Seats } from './seats.ts'
 import { Starvation } from './starvation.ts'
 
+/** Whoever is told to wait for longer asks again nevertheless: whether the wait is in vain shows sooner so. */
+const MAX_OBEYED_MS = 5_000
+
 export interface MemberOptions {
   readonly clock: Clock
   readonly random: () => number
@@ -234,11 +237,12 @@ export class BlobMember implements Membership {
   #onWait(request: number, retryMs: number): void {
     if (this.#holds.delete(request)) return
     if (request !== 0 && !this.#inquiry.is(request)) return
-    this.#askAgainIn(retryMs)
+    this.#askAgainIn(Math.min(retryMs, MAX_OBEYED_MS))
     if (request !== 0) this.#inquiry.answer('wait')
   }
 
   #granted({ lease, size, first, count }: GrantMessage, seat: Seat): Grant {
+    this.#starvation.fed()
     if (size > 0) this.#size = size
     const grant = this.#createGrant(size === 0 ? undefined : size, { first, last: size === 0 ? OPEN_LAST : first + count - 1 })
     grant.noted(seat.line, lease)
@@ -255,7 +259,6 @@ export class BlobMember implements Membership {
 
   #createGrant(size: number | undefined, run: { first: number; last: number }): LeasedGrant {
     const { clock } = this.#options
-    this.#starvation.fed()
     const again = () => this.#askAgainIn(0)
     const onSize = (learnt: number) => this.#learn(learnt)
     const onEnd = (ended: LeasedGrant) => {

@@ -8,6 +8,9 @@ import { Roster } from './roster.ts'
 
 /** Newcomers are told of together. */
 const SPREAD_MS = 25
+/** No more than one member in so many is kept from importing. */
+const MOST_CAUGHT = 3
+const NOBODY: ReadonlySet<string> = new Set()
 const TICK_MS = 100
 
 export interface OfficeOptions {
@@ -155,15 +158,22 @@ export class Office {
       this.#register(visitor, { type: 'register', digest, size, insist: true, addresses: [] })
     const blob = this.#table.use(digest, id)
     const runs = ranges.map(({ first, count }) => ({ first, last: first + count - 1 }))
-    const caught = this.#options.caught?.(digest)
-    if (caught !== undefined) this.#forget(digest, caught)
-    const granted = blob?.has(id) === true && caught?.has(id) !== true
+    const caught = this.#caughtOf(digest)
+    this.#forget(digest, caught)
+    const granted = blob?.has(id) === true && !caught.has(id)
     const decision = granted ? blob.ask({ member: id, size, runs }, now) : { retryMs: MAX_WAIT_MS }
     if ('retryMs' in decision) {
       visitor.tell({ type: 'wait', digest, request, retryMs: Math.min(MAX_WAIT_MS, Math.ceil(decision.retryMs)) })
       return
     }
     this.#tellGrant(visitor, digest, request, decision.lease)
+  }
+
+  /** Members who are not granted anything. Where so many are caught, it is rather this node that sees wrong things: then nobody is kept from importing. */
+  #caughtOf(digest: Digest): ReadonlySet<string> {
+    const caught = this.#options.caught?.(digest)
+    const members = this.#desks.get(digest.toString())?.attendants.size ?? 0
+    return caught === undefined || MOST_CAUGHT * caught.size > members ? NOBODY : caught
   }
 
   #forget(digest: Digest, members: ReadonlySet<string>): void {
