@@ -8,7 +8,7 @@ import { simulate } from './simulate.ts'
 
 const SEEDS = [1, 2, 3]
 /** The links and content of the real runs, in crowds that our machines can't run as well. */
-const SCALE = [4, 8, 16, 32, 100, 300, 1_000]
+const SCALE = [4, 8, 16, 32, 100, 300, 1_000, 10_000]
 /** A zone has about so many hosts at most: more are several, and each of them imports a copy. */
 const ZONE = 2_000
 const SCALE_LINK = { mbit: 20, originMbit: 20, mib: 24 }
@@ -34,7 +34,7 @@ interface Scaled {
 
 export const simulation: Benchmark = {
   name: 'simulation',
-  about: 'crowds of up to 1,000 in a simulator that decides as daemons do, beside real ones where those are small enough',
+  about: 'crowds of up to 10,000 in a simulator that decides as daemons do, beside real ones where those are small enough',
   longestMs: LONGEST_MS,
   onlyByName: true,
   async run(context) {
