@@ -169,7 +169,7 @@ export async function openNodeParts(options: NodeOptions): Promise<NodeParts> {
     await openRendezvous({
       host,
       members,
-      caught: (digest) => downloads.incoming(digest)?.doubts.caught ?? NOBODY,
+      caught: (digest) => downloads.incoming(digest)?.doubts.caught,
       log,
     }),
   )
@@ -250,7 +250,6 @@ function knownPeers(host: Host, discovery: Discovery): PeerRef[] {
 
 /** How long a fresh node waits for its first peer before it is given to its caller. */
 const FIRST_PEER_MS = 2_000
-const NOBODY: ReadonlySet<string> = new Set()
 
 async function firstPeer(host: Host): Promise<void> {
   const met = Promise.withResolvers<void>()

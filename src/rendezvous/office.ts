@@ -19,7 +19,7 @@ export interface OfficeOptions {
   /** Whom to send a newcomer to when this node is not the one; `undefined` when it is. */
   readonly redirect: (digest: Digest) => SwarmPeer | undefined
   /** Members who get no lease, and whose imports count for nothing. */
-  readonly caught?: ((digest: Digest) => ReadonlySet<string>) | undefined
+  readonly caught?: ((digest: Digest) => ReadonlySet<string> | undefined) | undefined
   readonly bounds?: TableBounds | undefined
 }
 

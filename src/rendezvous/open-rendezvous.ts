@@ -23,7 +23,7 @@ export interface RendezvousOptions {
   /** This node's zone, without itself. */
   readonly members: () => readonly PeerRef[]
   /** Members that were found to import what is not so: they get no lease, and what they have imported is to be imported. */
-  readonly caught?: (digest: Digest) => ReadonlySet<string>
+  readonly caught?: (digest: Digest) => ReadonlySet<string> | undefined
   readonly log: Log
   readonly clock?: Clock
   readonly random?: () => number
