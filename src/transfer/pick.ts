@@ -64,7 +64,7 @@ export function pickPieces(want: Want, sources: readonly Source[], random: () =>
   }
   for (const index of want.urgent) {
     if (room <= 0) return picks
-    if (!mayAsk(want, sources, index)) continue
+    if (!mayAsk(want, holders(sources, index), index)) continue
     const best = leastLoaded(open, (o) => offers(o.source, index), random)
     if (best !== undefined) take(best, index)
   }
@@ -75,12 +75,12 @@ export function pickPieces(want: Want, sources: readonly Source[], random: () =>
     random,
     want,
   )
-  const useless = new Set<Open>()
+  let useful = rest.none ? [] : open.filter(({ source }) => rest.anyOf(source))
   while (room > 0) {
-    const best = leastLoaded(open, (o) => !useless.has(o), random)
+    const best = leastLoaded(useful, () => true, random)
     if (best === undefined) return picks
     const index = rest.takeRarest(best.source)
-    if (index === undefined) useless.add(best)
+    if (index === undefined) useful = useful.filter((o) => o !== best)
     else take(best, index)
   }
   return picks
@@ -88,17 +88,30 @@ export function pickPieces(want: Want, sources: readonly Source[], random: () =>
 
 /** Pieces to choose from, and how many of the sources hold each. */
 class Candidates {
-  readonly #indices: number[]
+  readonly #indices: number[] = []
   readonly #rarity: number[] = []
   readonly #random: () => number
 
   constructor(missing: readonly number[], sources: readonly Source[], random: () => number, want: Want) {
     this.#random = random
     const sample = missing.length <= SAMPLE ? missing : sampleOf(missing, SAMPLE, random)
-    this.#indices = sample.filter((index) => mayAsk(want, sources, index))
     // where everybody holds everything nothing is rare, and order is as good as chance
     const partial = sources.some((s) => !s.have.complete || s.without !== undefined)
-    if (partial) for (const index of this.#indices) this.#rarity.push(holders(sources, index))
+    for (const index of sample) {
+      const holding = holders(sources, index)
+      if (!mayAsk(want, holding, index)) continue
+      this.#indices.push(index)
+      if (partial) this.#rarity.push(holding)
+    }
+  }
+
+  get none(): boolean {
+    return this.#indices.length === 0
+  }
+
+  /** Whether there is something to ask of it. */
+  anyOf(source: Source): boolean {
+    return this.#indices.some((index) => offers(source, index))
   }
 
   takeRarest(source: Source): number | undefined {
@@ -118,8 +131,8 @@ class Candidates {
   }
 }
 
-function mayAsk({ turns }: Want, sources: readonly Source[], index: number): boolean {
-  return turns === undefined || isTurn(index, turns.self, turns.rivals, holders(sources, index))
+function mayAsk({ turns }: Want, holding: number, index: number): boolean {
+  return holding > 0 && (turns === undefined || isTurn(index, turns.self, turns.rivals, holding))
 }
 
 function holders(sources: readonly Source[], index: number): number {
