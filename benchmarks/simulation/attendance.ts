@@ -18,6 +18,8 @@ export class Attendance {
   member: BlobMember | undefined
   /** The rendezvous has said who else is there, or is not worth waiting for any longer. */
   introduced = false
+  /** No other member has been told of: nobody waits for what this host imports. */
+  alone = true
 
   constructor(self: Peer, world: World) {
     this.#self = self
@@ -43,7 +45,10 @@ export class Attendance {
       onClose: () => {},
     })
     this.member = member
-    member.onMember((peer) => neighbours.meet(this.#world.peer(peer.id)))
+    member.onMember((peer) => {
+      this.alone = false
+      neighbours.meet(this.#world.peer(peer.id))
+    })
     member.onChange(() => importing.called())
     void member.introduced.then(() => {
       this.introduced = true

@@ -5,12 +5,14 @@ import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
 
-const { URGENT_PIECES, UNKNOWN_DELAY_MS } = MIRRORED
+const { URGENT_PIECES } = MIRRORED
 
 export interface Choice {
   readonly picks: readonly Pick[]
   /** Whether more would be asked for, were there something. */
   readonly room: boolean
+  /** How many pieces are neither held nor on their way then. */
+  readonly left: number
 }
 
 /** Which pieces one host asks of which neighbours now. */
@@ -20,22 +22,23 @@ export function choose(self: Peer, { geometry, now, random }: World): Choice {
   const left = downlink.roomBytes(pieceBytes, self.downloading.delayMs)
   // one piece at a time moves whatever others take of the room
   const roomBytes = attempts.size === 0 ? Math.max(left, pieceBytes) : left
-  if (roomBytes < pieceBytes) return { picks: [], room: false }
+  if (roomBytes < pieceBytes) return { picks: [], room: false, left: Number.POSITIVE_INFINITY }
   const missing = demand.missing(taken)
   const sources = missing.length === 0 ? [] : sourcesOf(self, pieceBytes, now)
-  if (sources.length === 0) return { picks: [], room: true }
+  if (sources.length === 0) return { picks: [], room: true, left: missing.length }
   const want = { missing, urgent: demand.urgent(taken, URGENT_PIECES), pieceBytes, roomBytes }
   let picks = pickPieces({ ...want, turns: { self: self.seed, rivals: rivalsOf(self) } }, sources, random)
   // who has nothing on its way asks for one out of turn: those before it may want none
   if (picks.length === 0 && !self.downloading.busy) picks = pickPieces({ ...want, roomBytes: pieceBytes }, sources, random)
-  return { picks, room: roomBytes >= (picks.length + 1) * pieceBytes }
+  return { picks, room: roomBytes >= (picks.length + 1) * pieceBytes, left: missing.length - picks.length }
 }
 
-function sourcesOf(self: Peer, pieceBytes: number, now: number): Edge[] {
+/** Whom it can ask now. */
+export function sourcesOf(self: Peer, pieceBytes: number, now: number): Edge[] {
   const sources: Edge[] = []
   for (const edge of self.neighbours) {
     if (!edge.useful || edge.busyUntil > now || edge.isStalled(now)) continue
-    edge.roomBytes = edge.pace.allowanceBytes(pieceBytes) - edge.outstandingBytes
+    edge.roomBytes = edge.allowanceBytes(pieceBytes) - edge.outstandingBytes
     sources.push(edge)
   }
   return sources
@@ -49,11 +52,4 @@ function rivalsOf(self: Peer): Rival[] {
     else if (state === 'partial') rivals.push({ seed: peer.seed, have })
   }
   return rivals
-}
-
-/** What the nearest neighbour takes to answer when it is idle. It changes slowly, so it is looked up on each tick only. */
-export function delayMs(self: Peer): number {
-  let least: number | undefined
-  for (const { delayMs: one } of self.neighbours) if (one !== undefined && (least === undefined || one < least)) least = one
-  return least ?? UNKNOWN_DELAY_MS
 }

@@ -1,11 +1,16 @@
 import { Demand, type Reading } from '../../src/download/demand.ts'
+import { nearestMs } from '../../src/download/expected.ts'
+import { Spare } from '../../src/download/spare.ts'
+import { Usefulness } from '../../src/download/usefulness.ts'
+import { Ventures } from '../../src/download/ventures.ts'
 import { Downlink } from '../../src/transfer/downlink.ts'
-import { choose, delayMs } from './choose.ts'
+import { choose } from './choose.ts'
 import { COSTS } from './costs.ts'
 import { Cover } from './cover.ts'
 import type { Edge, Request } from './edge.ts'
 import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
+import { chooseSeconds } from './seconds.ts'
 import { HELD, PUMP, TICK, type World } from './world.ts'
 
 const { HOPELESS_MS, TICK_MS } = MIRRORED
@@ -19,25 +24,40 @@ const VERY_LARGE = 500
 const VERY_LARGE_NEWS_MS = 40
 const MiB = 1024 * 1024
 
+/** A piece asked of a neighbour. */
+export interface Asked {
+  readonly edge: Edge
+  readonly request: Request
+  /** How long it was expected to take; `undefined`: nobody knew. */
+  readonly expectedMs: number | undefined
+}
+
 /** A piece being brought in, by a neighbour or (without one) from the origin. */
-type Attempt = { readonly edge: Edge; readonly request: Request } | 'origin'
+export type Attempt = Asked | 'origin'
 
 /** One host's way to have everything: as src/download/incoming.ts and peer-source.ts, without bytes and liars. */
 export class Downloading {
   readonly attempts = new Map<number, Attempt[]>()
   readonly demand: Demand
   readonly downlink = new Downlink()
+  readonly spare = new Spare()
   readonly cover: Cover
+  /** Pieces that are imported whoever holds them. */
+  readonly audited = new Set<number>()
   readonly #self: Peer
   readonly #world: World
+  readonly #ventures = new Ventures(this.spare)
+  readonly #usefulness = new Usefulness()
   /** Pieces being verified and written, and how many bytes of each still count as outstanding. */
   readonly #landing = new Map<number, number>()
   readonly #reading: Reading
   readonly #newsMs: number
   #pumping = false
   #room = true
+  /** Nothing is left to ask for the first time, and there is room for more. */
+  #endgame = false
   /** What the nearest neighbour takes to answer when it is idle, as it was at the last tick. */
-  delayMs: number = MIRRORED.UNKNOWN_DELAY_MS
+  delayMs = nearestMs([])
   sizeKnown = false
 
   constructor(self: Peer, world: World) {
@@ -57,9 +77,11 @@ export class Downloading {
   tick(): void {
     if (!this.#self.active) return
     this.#tickSoon()
-    this.delayMs = delayMs(this.#self)
+    this.delayMs = nearestMs(this.#self.neighbours)
     if (this.#room || this.cover.orphans > 0) this.wake()
-    this.#hedge()
+    this.#giveUpHopeless()
+    this.#askSeconds()
+    this.#review()
     this.#self.importing.tick()
   }
 
@@ -75,29 +97,31 @@ export class Downloading {
     this.#pumping = false
     if (!this.#self.active) return
     if (this.sizeKnown) {
-      const { picks, room } = choose(this.#self, this.#world)
+      const { picks, room, left } = choose(this.#self, this.#world)
       this.#room = room
+      this.#endgame = room && left === 0
       for (const { peerId, index } of picks) this.#fetch(this.#self.neighbours.get(this.#world.peer(peerId)) as Edge, index)
+      this.#askSeconds()
     }
     this.#self.importing.pump()
   }
 
   /** Held, or being brought in. */
-  taken = (index: number): boolean => this.#self.holdings.held.has(index) || this.attempts.has(index)
+  taken = (index: number): boolean => this.#self.holdings.held.has(index) || this.attempts.has(index) || this.audited.has(index)
 
   /** Some piece is on its way from a neighbour. */
   get busy(): boolean {
-    for (const attempts of this.attempts.values()) if (attempts.some((attempt) => attempt !== 'origin')) return true
+    for (const attempts of this.attempts.values()) for (const attempt of attempts) if (attempt !== 'origin') return true
     return false
   }
 
   /** A neighbour says for the first time what it holds. */
-  hearState(edge: Edge): void {
-    const { told } = edge.peer.holdings
-    edge.have = told
-    edge.state = told.count === 0 ? 'none' : told.complete ? 'complete' : 'partial'
-    if (told.count === 0) return
-    for (let index = 0; index < told.length; index++) if (told.has(index)) this.cover.add(index)
+  hearState(edge: Edge, count: number): void {
+    const { heard, peer } = edge
+    heard.count = count
+    edge.state = count === 0 ? 'none' : heard.complete ? 'complete' : 'partial'
+    if (count === 0) return
+    for (const index of peer.holdings.since(0, count)) this.cover.add(index)
     this.sizeKnown = true
     this.wake()
   }
@@ -105,7 +129,7 @@ export class Downloading {
   /** A neighbour tells of pieces that it has come to hold. */
   hear(edge: Edge, pieces: Uint16Array): void {
     if (edge.state === 'failed') return
-    edge.state = edge.have.complete ? 'complete' : 'partial'
+    edge.state = edge.heard.complete ? 'complete' : 'partial'
     let news = !this.sizeKnown
     for (const index of pieces) {
       this.cover.add(index)
@@ -120,9 +144,16 @@ export class Downloading {
     const { index, bytes, cancelled } = edge.arrived()
     this.downlink.arrived(bytes, this.#world.now)
     if (!this.#self.active) return
-    if (!cancelled && this.#land(index, bytes, COSTS.fetchedMiB)) return
+    if (!cancelled) {
+      this.#usefulness.gave(edge.peerId)
+      if (this.#land(index, bytes, COSTS.fetchedMiB)) {
+        this.spare.earn(bytes)
+        return
+      }
+      this.spare.settle(0, bytes)
+      this.downlink.settled(bytes)
+    }
     this.#world.wastedBytes += bytes
-    if (!cancelled) this.downlink.settled(bytes)
     this.wake()
   }
 
@@ -142,8 +173,9 @@ export class Downloading {
     for (const attempt of this.attempts.get(index) ?? []) if (attempt !== 'origin') this.#cancel(attempt)
     this.attempts.delete(index)
     const { holdings, importing } = this.#self
+    const first = !this.cover.has(index)
     this.cover.landing(index)
-    holdings.add(index)
+    holdings.add(index, first)
     if (this.#world.scenario.readsInOrder) while (holdings.held.has(this.#reading.next)) this.#reading.next++
     importing.landed(index)
     if (holdings.held.complete) this.#self.finish()
@@ -152,17 +184,16 @@ export class Downloading {
 
   /** A neighbour has too much to do. */
   refused(edge: Edge, request: Request): void {
-    if (edge.dropped || !edge.requests.has(request)) return
     edge.refused(request)
+    this.#usefulness.askedInVain(edge.peerId)
     this.#over(request)
     this.wake()
   }
 
   /** A neighbour counts no more. */
   forget(edge: Edge): void {
-    if (edge.useful) for (let index = 0; index < edge.have.length; index++) if (edge.have.has(index)) this.cover.remove(index)
+    if (edge.useful) for (const index of edge.peer.holdings.since(0, edge.heard.count)) this.cover.remove(index)
     for (const request of edge.requests) this.#over(request)
-    edge.requests.clear()
     this.#room = true
   }
 
@@ -172,6 +203,16 @@ export class Downloading {
 
   importFailed(index: number): void {
     this.#without(index, (attempt) => attempt === 'origin')
+  }
+
+  /** A piece is to be imported, whoever brings it now. */
+  audit(index: number): void {
+    this.audited.add(index)
+    for (const attempt of this.attempts.get(index) ?? []) {
+      if (attempt === 'origin') continue
+      this.#cancel(attempt)
+      this.#without(index, (other) => other === attempt)
+    }
   }
 
   #tickSoon(): void {
@@ -188,21 +229,24 @@ export class Downloading {
     return true
   }
 
-  #fetch(edge: Edge, index: number): void {
+  /** @param venturedBytes it has been asked of another too: so much may come twice */
+  #fetch(edge: Edge, index: number, venturedBytes = 0): void {
     const bytes = this.#world.bytesOf(index)
+    const ms = edge.expectedMs(bytes)
     this.downlink.asked(bytes, this.#world.now)
-    this.#attempt(index, { edge, request: edge.ask(index, bytes) })
+    const request = edge.ask(index, bytes, this.#ventures.begin(index, venturedBytes))
+    this.#attempt(index, { edge, request, expectedMs: ms })
   }
 
   #attempt(index: number, attempt: Attempt): void {
-    const attempts = this.attempts.get(index)
-    if (attempts === undefined) this.attempts.set(index, [attempt])
-    else attempts.push(attempt)
+    const others = this.attempts.get(index)
+    if (others === undefined) this.attempts.set(index, [attempt])
+    else others.push(attempt)
   }
 
-  #cancel({ edge, request }: { edge: Edge; request: Request }): void {
-    if (!edge.requests.has(request)) return
-    this.#world.wastedBytes += edge.cancel(request)
+  #cancel({ edge, request }: Asked): void {
+    if (!edge.requests.includes(request)) return
+    edge.cancel(request)
     this.downlink.settled(request.bytes)
   }
 
@@ -218,29 +262,33 @@ export class Downloading {
     else this.attempts.delete(index)
   }
 
-  /** Asks a second neighbour for what the first is silent about; gives up who is silent for too long. */
-  #hedge(): void {
+  /** Gives up who is silent for too long. */
+  #giveUpHopeless(): void {
     const { now } = this.#world
-    for (const edge of this.#self.neighbours) {
-      if (edge.requests.size === 0 || !edge.isStalled(now)) continue
-      const hopeless = edge.silentMs(now) > HOPELESS_MS
-      for (const request of [...edge.requests]) {
-        if (hopeless) {
-          this.#cancel({ edge, request })
-          this.#without(request.index, (attempt) => attempt !== 'origin' && attempt.request === request)
-        } else if (this.attempts.get(request.index)?.length === 1) this.#askAnother(request.index)
+    for (const [index, attempts] of this.attempts) {
+      for (const attempt of attempts) {
+        if (attempt === 'origin' || attempt.edge.silentMs(now) <= HOPELESS_MS) continue
+        this.#usefulness.askedInVain(attempt.edge.peerId)
+        this.#cancel(attempt)
+        this.#without(index, (other) => other === attempt)
       }
     }
   }
 
-  #askAnother(index: number): void {
-    const { now, geometry } = this.#world
-    for (const edge of this.#self.neighbours) {
-      if (!edge.useful || edge.busyUntil > now || edge.isStalled(now) || !edge.have.has(index)) continue
-      if (edge.outstandingBytes >= edge.pace.allowanceBytes(geometry.pieceBytes)) continue
-      this.#world.count('hedge')
-      this.#fetch(edge, index)
-      return
+  /** Asks second holders for what is late. */
+  #askSeconds(): void {
+    if (this.attempts.size === 0) return
+    for (const { edge, index, spareBytes } of chooseSeconds(this.#self, this.#world, this.#endgame, this.#landing)) {
+      this.#world.count('second')
+      this.#fetch(edge, index, spareBytes)
     }
+  }
+
+  /** Neighbours that are of no use give way to others that are known. */
+  #review(): void {
+    const { neighbours, holdings } = this.#self
+    const { now } = this.#world
+    if (neighbours.waiting === 0 || !this.#usefulness.due(now)) return
+    neighbours.exchange(this.#usefulness.review(neighbours.seated(now), holdings.held, now))
   }
 }

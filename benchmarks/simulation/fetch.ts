@@ -3,6 +3,9 @@ import type { Transfer } from './network.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
 
+/** What is on its way of an open-ended answer when it is cut: traces have one to two of it. */
+const CUT_BYTES = 1024 * 1024
+
 /** One request to the origin: the pieces of a grant, one after the other. */
 export class Fetch implements Transfer {
   readonly #self: Peer
@@ -13,12 +16,15 @@ export class Fetch implements Transfer {
   #index = -1
   #flow = -1
   #begun = false
+  /** A host alone asks for all that nobody has in one request. */
+  readonly #openEnded: boolean
   #over = false
 
   constructor(self: Peer, world: World, grant: Grant) {
     this.#self = self
     this.#world = world
     this.#grant = grant
+    this.#openEnded = self.attendance.alone
     const { latencyMs, originThinksMs } = world.scenario
     world.originRequests++
     world.after(2 * latencyMs + originThinksMs, () => world.originPlaces.take(() => this.#answered()))
@@ -54,7 +60,9 @@ export class Fetch implements Transfer {
     world.sentByOrigin(index)
     this.#landing.add(index)
     world.after(world.scenario.latencyMs, () => {
-      if (this.#self.active && !this.#self.downloading.imported(index)) this.landed(index)
+      if (!this.#self.active) return
+      this.#self.importing.imported.add(index)
+      if (!this.#self.downloading.imported(index)) this.landed(index)
     })
     if (this.#next()) return world.bytesOf(this.#index)
     this.#flow = -1
@@ -100,6 +108,17 @@ export class Fetch implements Transfer {
     this.#over = true
     this.#world.stirred = true
     this.#grant.end({ ok })
+    if (this.#openEnded && !this.#self.attendance.alone) this.#cut()
     this.#self.importing.over(this)
+  }
+
+  /** Others are to import what comes next: the request is cut, and what has been sent of it was in vain. */
+  #cut(): void {
+    const { network, origin, geometry, now } = this.#world
+    const bytes = Math.min(CUT_BYTES, Math.max(0, geometry.size - (this.#grant.last + 1) * geometry.pieceBytes))
+    if (bytes === 0 || !this.#self.active) return
+    this.#world.originBytes += bytes
+    this.#world.wastedBytes += bytes
+    network.begin({ sent: () => 0 }, origin, this.#self.index, bytes, now)
   }
 }

@@ -1,54 +1,86 @@
 import { Bitfield } from '../../protocols/bitfield.ts'
 import { DEFAULT_LIMITS } from '../../src/transfer/limits.ts'
+import { gatherMs } from '../../src/transfer/telling.ts'
 import { COSTS } from './costs.ts'
 import type { Edge } from './edge.ts'
-import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
-import { TELL, TOLD, type World } from './world.ts'
-
-const { MS_PER_SUBSCRIBER } = MIRRORED
+import { HEARD, TELL, TOLD, type World } from './world.ts'
 
 /**
- * What one host holds, and whom it tells of that. All who want to know are told at the same time, so what they were told is kept
- * once for all of them.
+ * What one host holds, and whom it tells of that. News leaves for all who lack some of it at the same time, and arrives so too, but
+ * where pieces are on their way to somebody: there it comes behind them.
  */
 export class Holdings {
   readonly held: Bitfield
-  /** What those who want to know have been told. */
-  readonly told: Bitfield
   readonly subscribers = new Set<Edge>()
   readonly #self: Peer
   readonly #world: World
   readonly #inOrder: Uint16Array
-  #telling = false
+  /** By piece, how many came before it. */
+  readonly #places: Uint16Array
+  #told = 0
+  #tellsAt = Number.POSITIVE_INFINITY
+  #toldAt = Number.NEGATIVE_INFINITY
 
   constructor(self: Peer, world: World) {
     this.#self = self
     this.#world = world
     const { pieces } = world.geometry
     this.held = new Bitfield(pieces)
-    this.told = new Bitfield(pieces)
     this.#inOrder = new Uint16Array(pieces)
+    this.#places = new Uint16Array(pieces).fill(0xffff)
   }
 
-  add(index: number): void {
+  placeOf(index: number): number {
+    return this.#places[index] as number
+  }
+
+  /** Of how many pieces those who want to know have been told. */
+  get told(): number {
+    return this.#told
+  }
+
+  /** The pieces that came then. */
+  since(first: number, end: number): Uint16Array {
+    return this.#inOrder.subarray(first, end)
+  }
+
+  /** @param first nobody else is known to hold it */
+  add(index: number, first: boolean): void {
     this.#inOrder[this.held.count] = index
+    this.#places[index] = this.held.count
     this.held.add(index)
     this.#world.held()
-    if (this.#telling || this.subscribers.size === 0) return
-    this.#telling = true
-    const { haveMs, maxHaveMs } = DEFAULT_LIMITS
-    const gatheringMs = Math.min(maxHaveMs, Math.max(haveMs, MS_PER_SUBSCRIBER * this.subscribers.size))
-    this.#world.queue.put(this.#world.now + gatheringMs, TELL, this.#self.index, 0)
+    const { size: subscribers } = this.subscribers
+    if (subscribers === 0) return
+    const { now, queue } = this.#world
+    const at = now + gatherMs({ first, subscribers, toldMs: now - this.#toldAt }, DEFAULT_LIMITS)
+    if (at >= this.#tellsAt) return
+    this.#tellsAt = at
+    queue.put(at, TELL, this.#self.index, 0)
   }
 
   /** What was gathered leaves for all who lack some of it. */
   tell(): void {
-    this.#telling = false
+    const { now, queue, scenario } = this.#world
+    if (now !== this.#tellsAt) return
+    this.#tellsAt = Number.POSITIVE_INFINITY
+    this.#toldAt = now
     if (!this.#self.alive) return
-    let size = 0
-    for (const { owner } of this.subscribers) if (!this.#needless(owner, this.told.count, this.held.count)) size++
-    this.#world.queue.put(this.#leaves(size) + this.#world.scenario.latencyMs, TOLD, this.#self.index, this.held.count)
+    const end = this.held.count
+    let messages = 0
+    let late = 0
+    for (const edge of this.subscribers) {
+      edge.spared = this.#needless(edge.owner, this.#told, end)
+      if (edge.spared) continue
+      messages++
+      if (edge.flowing) late++
+    }
+    const left = this.#leaves(messages)
+    if (late > 0)
+      for (const edge of this.subscribers) if (edge.flowing && !edge.spared) queue.put(edge.newsAt(left), HEARD, edge.index, end)
+    queue.put(left + scenario.latencyMs, TOLD, this.#self.index, end)
+    this.#told = end
   }
 
   /** It is over: everybody is told that all is held. */
@@ -56,32 +88,25 @@ export class Holdings {
     this.#leaves(this.subscribers.size)
   }
 
-  /** The first so many pieces that it came to hold are known to them now. */
+  /** To whom no pieces were on their way, the first so many pieces that it came to hold are known now. */
   heard(count: number): void {
-    const before = this.told.count
-    this.#show(count)
-    const { cpu, now } = this.#world
-    const news = this.#inOrder.subarray(before, count)
-    for (const edge of this.subscribers) {
-      const { owner } = edge
-      if (this.#needless(owner, before, count)) {
-        if (edge.useful) for (const index of news) owner.downloading.cover.add(index)
-        continue
-      }
-      cpu.work(owner.index, COSTS.receive, now)
-      if (edge.state === 'connecting' || edge.state === 'asked') continue
-      edge.load = this.#self.uplink.load
-      owner.downloading.hear(edge, news)
+    const { now } = this.#world
+    for (const edge of this.subscribers) if (edge.newsDue <= now) this.hear(edge, count)
+  }
+
+  /** One subscriber knows them. */
+  hear(edge: Edge, count: number): void {
+    const { owner, heard, state } = edge
+    if (edge.dropped || state === 'connecting' || state === 'asked' || count <= heard.count) return
+    const news = this.since(heard.count, count)
+    heard.count = count
+    if (edge.spared) {
+      if (edge.useful) for (const index of news) owner.downloading.cover.add(index)
+      return
     }
-  }
-
-  /** What came when nobody wanted to know is told to the first who does. */
-  catchUp(): void {
-    if (!this.#telling && this.subscribers.size <= 1) this.#show(this.held.count)
-  }
-
-  #show(count: number): void {
-    for (let i = this.told.count; i < count; i++) this.told.add(this.#inOrder[i] as number)
+    this.#world.cpu.work(owner.index, COSTS.receive, this.#world.now)
+    edge.load = this.#self.uplink.load
+    owner.downloading.hear(edge, news)
   }
 
   #leaves(messages: number): number {
@@ -91,8 +116,9 @@ export class Holdings {
 
   /** Who holds these pieces, as far as we know, will not ask for them. */
   #needless(other: Peer, first: number, end: number): boolean {
-    if (this.#self.neighbours.get(other)?.useful !== true) return false
-    for (let i = first; i < end; i++) if (!other.holdings.told.has(this.#inOrder[i] as number)) return false
+    const edge = this.#self.neighbours.get(other)
+    if (edge?.useful !== true) return false
+    for (let i = first; i < end; i++) if (!edge.heard.has(this.#inOrder[i] as number)) return false
     return true
   }
 }

@@ -1,4 +1,6 @@
+import type { Grant } from '../../src/rendezvous/rendezvous.ts'
 import { Fetch } from './fetch.ts'
+import { Looks } from './looks.ts'
 import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
@@ -10,6 +12,9 @@ export class Importing {
   readonly #self: Peer
   readonly #world: World
   readonly #fetches = new Set<Fetch>()
+  readonly #looks: Looks
+  /** Pieces that this host itself imported. */
+  readonly imported = new Set<number>()
   readonly #signal = new AbortController().signal
   #runs = 0
   #asking = false
@@ -18,6 +23,7 @@ export class Importing {
   constructor(self: Peer, world: World) {
     this.#self = self
     this.#world = world
+    this.#looks = new Looks(self, world)
   }
 
   /** The rendezvous says that something may have changed. */
@@ -30,6 +36,17 @@ export class Importing {
 
   tick(): void {
     for (const fetch of this.#fetches) fetch.alive()
+    this.#looks.tick()
+  }
+
+  /** Whether another request may be made, of an origin that is known to answer some. */
+  get hasRoom(): boolean {
+    return this.imported.size > 0 && this.#runs < MAX_RUNS && !this.#world.originGone
+  }
+
+  begin(grant: Grant): void {
+    this.#runs++
+    this.#fetches.add(new Fetch(this.#self, this.#world, grant))
   }
 
   pump(): void {
@@ -56,8 +73,8 @@ export class Importing {
 
   /** Whether it still has to be imported. */
   orphaned(index: number): boolean {
-    const { attempts, cover } = this.#self.downloading
-    if (this.#self.holdings.held.has(index) || cover.has(index)) return false
+    const { attempts, audited, cover } = this.#self.downloading
+    if (this.#self.holdings.held.has(index) || (cover.has(index) && !audited.has(index))) return false
     return attempts.get(index)?.includes('origin') !== true
   }
 

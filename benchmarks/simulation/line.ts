@@ -23,6 +23,8 @@ export class SimulatedLine implements Line {
   #queue: MemberMessage[] = []
   #failingUntil = 0
   #failures = 0
+  /** When the last message arrives, there and here: none overtakes another. */
+  readonly #due = { there: 0, here: 0 }
   #visitor: Visitor
 
   constructor(world: World, from: Peer, to: Peer) {
@@ -92,7 +94,7 @@ export class SimulatedLine implements Line {
 
   #send(message: MemberMessage): void {
     const visitor = this.#visitor
-    this.#carry(this.#from, this.#to, message, () => {
+    this.#carry('there', message, () => {
       if (visitor === this.#visitor) this.#to.attendance.office.hear(visitor, message)
     })
   }
@@ -101,7 +103,7 @@ export class SimulatedLine implements Line {
     const visitor: Visitor = {
       peerId: this.#from.id,
       tell: (message) =>
-        this.#carry(this.#to, this.#from, message, () => {
+        this.#carry('here', message, () => {
           if (visitor !== this.#visitor) return
           this.#failures = 0
           this.#caller?.hear(message)
@@ -110,12 +112,14 @@ export class SimulatedLine implements Line {
     return visitor
   }
 
-  #carry(from: Peer, to: Peer, message: MemberMessage | CounterMessage, deliver: () => void): void {
+  #carry(where: 'there' | 'here', message: MemberMessage | CounterMessage, deliver: () => void): void {
     const world = this.#world
+    const [from, to] = where === 'there' ? [this.#from, this.#to] : [this.#to, this.#from]
     world.count(message.type)
     const named = message.type === 'members' ? COSTS.namedPeer * message.peers.length : 0
     const left = world.cpu.work(from.index, COSTS.send + named, world.now)
-    world.at(left + world.scenario.latencyMs, () => {
+    this.#due[where] = Math.max(this.#due[where], left + world.messageMs(from, to))
+    world.at(this.#due[where], () => {
       if (!to.alive) return
       world.at(world.cpu.work(to.index, COSTS.receive + named, world.now), () => {
         if (!to.alive || !from.alive) return

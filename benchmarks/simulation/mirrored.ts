@@ -5,10 +5,9 @@
 export const MIRRORED = Object.freeze({
   URGENT_PIECES: 2,
   HOPELESS_MS: 10_000,
-  UNKNOWN_DELAY_MS: 10,
   TICK_MS: 200,
-  MS_PER_SUBSCRIBER: 25,
   MAX_RUNS: 2,
+  MAX_QUESTIONS: 8,
   ASK_AGAIN_MS: 1_000,
   SETTLE_MS: 250,
   MEMBER_GRACE_MS: 250,
@@ -23,10 +22,9 @@ export const MIRRORED = Object.freeze({
 export const SOURCES: Readonly<Record<keyof typeof MIRRORED, string>> = Object.freeze({
   URGENT_PIECES: 'src/download/peer-source.ts',
   HOPELESS_MS: 'src/download/peer-source.ts',
-  UNKNOWN_DELAY_MS: 'src/download/usable.ts',
   TICK_MS: 'src/download/session.ts',
-  MS_PER_SUBSCRIBER: 'src/transfer/subscriptions.ts',
   MAX_RUNS: 'src/download/importer.ts',
+  MAX_QUESTIONS: 'src/download/inspection.ts',
   ASK_AGAIN_MS: 'src/download/introduction.ts',
   SETTLE_MS: 'src/download/search.ts',
   MEMBER_GRACE_MS: 'src/download/settling.ts',

@@ -1,5 +1,9 @@
+import type { Seated } from '../../src/download/usefulness.ts'
 import { rank } from '../../src/rank/rank.ts'
 import { sample } from '../../src/sample.ts'
+import { Bench } from '../../src/transfer/bench.ts'
+import { Dismissed } from '../../src/transfer/dismissed.ts'
+import { displacedBy } from '../../src/transfer/displaced.ts'
 import { DEFAULT_LIMITS } from '../../src/transfer/limits.ts'
 import { COSTS } from './costs.ts'
 import { Edge } from './edge.ts'
@@ -9,6 +13,9 @@ import type { World } from './world.ts'
 
 const { MAX_MEMBERS_OFFERED } = MIRRORED
 
+const { maxNeighbours } = DEFAULT_LIMITS
+/** All hosts are of one. */
+const NETWORK = '10.0.0.0/16'
 const HERE = { region: 'r', zone: 'z', rack: undefined }
 
 /** Whom one host asks for pieces of the blob: as src/transfer/swarm.ts and src/download/search.ts. */
@@ -16,10 +23,13 @@ export class Neighbours {
   readonly #self: Peer
   readonly #world: World
   readonly #edges = new Map<number, Edge>()
+  readonly #bench: Bench
+  readonly #dismissed = new Dismissed()
 
   constructor(self: Peer, world: World) {
     this.#self = self
     this.#world = world
+    this.#bench = new Bench(world.random)
   }
 
   [Symbol.iterator](): Iterator<Edge> {
@@ -47,7 +57,44 @@ export class Neighbours {
     if (!this.#self.active || peer === this.#self) return
     const known = this.#edges.get(peer.index)
     if (known !== undefined && known.state !== 'failed') return
-    if (known === undefined && this.#edges.size >= DEFAULT_LIMITS.maxNeighbours && !this.#makeRoom()) return
+    if (known !== undefined || this.#edges.size < maxNeighbours || this.#makeRoom(peer)) {
+      this.#bench.delete(peer.id)
+      this.#takeIn(peer)
+    } else if (!this.#dismissed.has(peer.id, this.#world.now)) this.#bench.add(peer.ref, NETWORK)
+  }
+
+  /** Members that are known and have no place. */
+  get waiting(): number {
+    return this.#bench.size
+  }
+
+  /** Gives the places of some to others who wait. */
+  exchange(peerIds: readonly string[]): void {
+    for (const peerId of peerIds) {
+      const edge = this.get(this.#world.peer(peerId))
+      if (edge === undefined || this.#bench.size === 0) continue
+      this.#world.count('exchange')
+      this.#leave(edge)
+      this.#dismissed.add(peerId, this.#world.now)
+      while (this.#edges.size < maxNeighbours) {
+        const next = this.#bench.draw(() => 0)
+        if (next === undefined) break
+        this.#takeIn(this.#world.peer(next.id))
+      }
+    }
+  }
+
+  /** All, and what their use may be. */
+  seated(now: number): Seated[] {
+    return [...this.#edges.values()].map((edge) => ({
+      peerId: edge.peerId,
+      state: edge.state,
+      have: edge.useful ? edge.heard.toBitfield() : undefined,
+      silent: edge.isStalled(now),
+    }))
+  }
+
+  #takeIn(peer: Peer): void {
     const world = this.#world
     const edge = new Edge(world.edges.length, this.#self, peer, world)
     world.edges.push(edge)
@@ -95,7 +142,7 @@ export class Neighbours {
     edge.since = world.now
     world.count('want')
     const left = world.cpu.work(this.#self.index, COSTS.send, world.now)
-    world.at(left + world.scenario.latencyMs, () => {
+    world.at(left + world.messageMs(this.#self, edge.peer), () => {
       if (!edge.dropped && edge.peer.alive) this.#wanted(edge)
     })
   }
@@ -105,30 +152,44 @@ export class Neighbours {
     const world = this.#world
     const { peer } = edge
     peer.holdings.subscribers.add(edge)
-    peer.holdings.catchUp()
     peer.neighbours.meet(this.#self)
     world.count('state')
+    const { count } = peer.holdings.held
     const answered = world.cpu.work(peer.index, COSTS.receive + COSTS.send, world.now)
-    world.at(answered + world.scenario.latencyMs, () => {
+    world.at(edge.newsAt(answered), () => {
       if (edge.dropped || !this.#self.active) return
       world.cpu.work(this.#self.index, COSTS.receive, world.now)
       edge.pace.delayed(world.now - edge.since, world.now)
       edge.load = peer.uplink.load
-      this.#self.downloading.hearState(edge)
+      this.#self.downloading.hearState(edge, Math.max(count, peer.holdings.told))
     })
   }
 
-  #makeRoom(): boolean {
-    let useless: Edge | undefined
-    for (const edge of this.#edges.values()) {
-      if (edge.state === 'failed') {
-        useless = edge
-        break
-      }
-      if (edge.state === 'none') useless ??= edge
-    }
+  #makeRoom(peer: Peer): boolean {
+    const { now } = this.#world
+    const useless = this.#any('failed') ?? (this.#dismissed.has(peer.id, now) ? undefined : this.#displaced(now))
     if (useless === undefined) return false
     this.#leave(useless)
+    if (useless.state !== 'failed') this.#bench.add(useless.peer.ref, NETWORK)
     return true
+  }
+
+  /** Who gives way to a newcomer. */
+  #displaced(now: number): Edge | undefined {
+    // where nobody holds nothing, nobody has to go
+    if (this.#any('none') === undefined) return undefined
+    const members = [...this.#edges.values()].map((edge) => ({
+      edge,
+      state: edge.state,
+      since: edge.takenInAt,
+      network: NETWORK,
+      have: undefined,
+    }))
+    return displacedBy(NETWORK, members, { maxNeighbours, now })?.edge
+  }
+
+  #any(state: Edge['state']): Edge | undefined {
+    for (const edge of this.#edges.values()) if (edge.state === state) return edge
+    return undefined
   }
 }

@@ -55,6 +55,16 @@ export class Network {
     return (this.#up.flows[host] as number[]).length
   }
 
+  /** Bytes a millisecond. */
+  rate(flow: number): number {
+    return this.#rate[flow] as number
+  }
+
+  /** Bytes of what it carries now that have not left. */
+  left(flow: number, now: number): number {
+    return Math.max(0, (this.#left[flow] as number) - (this.#rate[flow] as number) * (now - (this.#at[flow] as number)))
+  }
+
   begin(owner: Transfer, from: number, to: number, bytes: number, now: number): number {
     const flow = this.#free.pop() ?? this.#owner.length
     this.#owner[flow] = owner
@@ -98,15 +108,6 @@ export class Network {
     this.#owner[flow] = undefined
     this.#free.push(flow)
     this.#share(from, to, now)
-    return left
-  }
-
-  /** Goes on with other bytes than those that were left. @returns those */
-  replace(flow: number, bytes: number, now: number): number {
-    this.#account(flow, now)
-    const left = this.#left[flow] as number
-    this.#left[flow] = bytes
-    this.#reschedule(flow)
     return left
   }
 

@@ -5,7 +5,7 @@ import { MIRRORED } from './mirrored.ts'
 import { Peer } from './peer.ts'
 import type { Scenario } from './scenario.ts'
 import { seeded } from './seeded.ts'
-import { ARRIVED, CALL, HELD, PUMP, READY, REQUESTED, TELL, TICK, TOLD, World } from './world.ts'
+import { ARRIVED, CALL, HEARD, HELD, PUMP, READY, REQUESTED, TELL, TICK, TOLD, World } from './world.ts'
 
 const { MAX_MEMBERS } = MIRRORED
 
@@ -59,7 +59,7 @@ function step(world: World): void {
       return
     case ARRIVED: {
       const edge = edges[a]
-      if (edge !== undefined && !edge.dropped) edge.owner.downloading.arrived(edge)
+      if (edge !== undefined) edge.owner.downloading.arrived(edge)
       return
     }
     case HELD:
@@ -70,6 +70,11 @@ function step(world: World): void {
       return
     case TOLD:
       peers[a]?.holdings.heard(b)
+      return
+    case HEARD: {
+      const edge = edges[a]
+      if (edge !== undefined) edge.peer.holdings.hear(edge, b)
+    }
   }
 }
 

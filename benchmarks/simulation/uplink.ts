@@ -2,6 +2,9 @@ import { DEFAULT_LIMITS } from '../../src/transfer/limits.ts'
 import { loadOf } from '../../src/transfer/load.ts'
 import type { Edge } from './edge.ts'
 
+/** Peers that a host sends pieces to at a time. */
+const AT_ONCE = DEFAULT_LIMITS.slots
+
 /** What one host sends to all who asked it: so many pieces at a time, the others wait in turn (src/transfer/slots.ts). */
 export class Uplink {
   readonly #waiting: Edge[] = []
@@ -24,7 +27,7 @@ export class Uplink {
 
   /** @returns whether it may send now; otherwise its `ready` is called when it may */
   take(edge: Edge): boolean {
-    if (this.#sending >= DEFAULT_LIMITS.slots) {
+    if (this.#sending >= AT_ONCE) {
       this.#waiting.push(edge)
       return false
     }
@@ -34,7 +37,7 @@ export class Uplink {
 
   give(): void {
     this.#sending--
-    while (this.#sending < DEFAULT_LIMITS.slots) {
+    while (this.#sending < AT_ONCE) {
       const next = this.#waiting.shift()
       if (next === undefined) return
       next.ready()

@@ -21,6 +21,7 @@ export const ARRIVED = 5
 export const HELD = 6
 export const TELL = 7
 export const TOLD = 8
+export const HEARD = 9
 
 /** Between hosts that were not connected: TCP, Noise and the muxer take so many trips one way. */
 const TRIPS = 7
@@ -38,7 +39,7 @@ export class World {
   readonly clock: Clock
   readonly peers: Peer[] = []
   readonly byId = new Map<string, Peer>()
-  readonly edges: Edge[] = []
+  readonly edges: (Edge | undefined)[] = []
   readonly messages = new Map<string, number>()
   now = 0
   wastedBytes = 0
@@ -90,6 +91,11 @@ export class World {
 
   bytesOf(index: number): number {
     return pieceLength(this.geometry, index)
+  }
+
+  /** How long a message is on its way: on a connection that carries pieces, it comes behind them. */
+  messageMs(from: Peer, to: Peer): number {
+    return this.scenario.latencyMs + (to.neighbours.get(from)?.backlogMs ?? 0)
   }
 
   count(what: string, times = 1): void {

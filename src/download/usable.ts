@@ -2,6 +2,7 @@ import { Bitfield } from '../../protocols/bitfield.ts'
 import type { Source } from '../transfer/pick.ts'
 import type { Neighbour, Swarm } from '../transfer/transfer.ts'
 import { type Rival, seedOf } from '../transfer/turns.ts'
+import { expectedMs, nearestMs } from './expected.ts'
 import type { Incoming } from './incoming.ts'
 import type { Second } from './second-asks.ts'
 import type { Seated } from './usefulness.ts'
@@ -11,8 +12,6 @@ export const SILENCE_MS = 4_000
 /** Who was given up after such a silence is left alone for a while, for longer each time until it gives something. */
 const REST_MS = 2_000
 const MAX_REST_MS = 30_000
-/** Taken for a neighbour's delay before it is known. */
-const UNKNOWN_DELAY_MS = 10
 
 /** Which neighbours of a swarm can be asked for what, as this download sees them. */
 export class Usable {
@@ -111,7 +110,7 @@ export class Usable {
       outstandingBytes: n.outstandingBytes,
       load: n.load,
       offers: (index) => this.offers(n, index),
-      expectedMs: (bytes) => this.#expectedMs(n, bytes) ?? n.patienceMs,
+      expectedMs: (bytes) => expectedMs(n, bytes) ?? n.patienceMs,
     }))
   }
 
@@ -133,7 +132,7 @@ export class Usable {
   /** How long a peer should take to give so many bytes, by how fast it was and what it owes us already; `undefined`: who knows. */
   expectedMs(peerId: string, bytes: number): number | undefined {
     const neighbour = this.#swarm.neighbours().find((n) => n.peer.id === peerId)
-    return neighbour === undefined ? undefined : this.#expectedMs(neighbour, bytes)
+    return neighbour === undefined ? undefined : expectedMs(neighbour, bytes)
   }
 
   /** Who else may want what this node lacks. */
@@ -149,13 +148,9 @@ export class Usable {
     return rivals
   }
 
-  /** What the nearest neighbour takes to answer when it is idle: where all are busy, most samples are of their queues. */
+  /** What the nearest neighbour takes to answer when it is idle. */
   get delayMs(): number {
-    let least: number | undefined
-    for (const { delayMs } of this.#swarm.neighbours()) {
-      if (delayMs !== undefined && (least === undefined || delayMs < least)) least = delayMs
-    }
-    return least ?? UNKNOWN_DELAY_MS
+    return nearestMs(this.#swarm.neighbours())
   }
 
   /** The pieces that somebody holds who is not silent for so long that the origin should be gone to. */
@@ -189,11 +184,6 @@ export class Usable {
       for (const a of attempts) if (a.from === peerId && (last === undefined || a.progressedAt > last)) last = a.progressedAt
     }
     return last === undefined ? 0 : now - last
-  }
-
-  #expectedMs({ bytesPerSecond, delayMs, outstandingBytes }: Neighbour, bytes: number): number | undefined {
-    if (bytesPerSecond === undefined || bytesPerSecond === 0) return undefined
-    return (delayMs ?? UNKNOWN_DELAY_MS) + ((outstandingBytes + bytes) * 1_000) / bytesPerSecond
   }
 
   #askable(now: number): Neighbour[] {

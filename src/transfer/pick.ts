@@ -1,10 +1,15 @@
-import type { Bitfield } from '../../protocols/bitfield.ts'
 import { isTurn, type Rival } from './turns.ts'
+
+/** The pieces that somebody holds. */
+export interface Holding {
+  readonly complete: boolean
+  has(index: number): boolean
+}
 
 /** A neighbour as the picker sees it. */
 export interface Source {
   readonly peerId: string
-  readonly have: Bitfield
+  readonly have: Holding
   /** Pieces not to be asked of it, whatever it says. */
   readonly without?: ReadonlySet<number> | undefined
   /** Bytes that may still be asked of it now. */

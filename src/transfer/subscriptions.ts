@@ -8,8 +8,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { TransferLimits } from './limits.ts'
 import type { Loan, Shelf } from './shelf.ts'
 import { Subscriber } from './subscriber.ts'
-
-const MS_PER_SUBSCRIBER = 25
+import { gatherMs } from './telling.ts'
 
 export interface SubscriptionParts {
   readonly limits: TransferLimits
@@ -77,7 +76,7 @@ export class Subscriptions {
     if (news === undefined || news.afresh) return
     news.indices.push(...indices)
     if (news.indices.length > MAX_HAVE_INDICES) news.afresh = true
-    if (indices.some((index) => this.#isFirst(digest, index))) this.#tellIn(this.#parts.limits.haveMs)
+    if (indices.some((index) => this.#isFirst(digest, index))) this.#tellSoon(true)
   }
 
   /** What we hold has changed in another way than by new pieces. */
@@ -118,23 +117,19 @@ export class Subscriptions {
     if (news === undefined) {
       news = { digest, indices: [], afresh: false }
       this.#news.set(key, news)
-      this.#tellIn(Math.max(this.#parts.limits.haveMs, this.#toldAt + this.#gatheringMs - this.#parts.now()))
+      this.#tellSoon(false)
     }
     return news
   }
 
-  #tellIn(ms: number): void {
-    const at = this.#parts.now() + ms
+  #tellSoon(first: boolean): void {
+    const { limits, now } = this.#parts
+    const ms = gatherMs({ first, subscribers: this.#subscribers.size, toldMs: now() - this.#toldAt }, limits)
+    const at = now() + ms
     if (at >= this.#tellsAt) return
     clearTimeout(this.#timer)
     this.#tellsAt = at
     this.#timer = setTimeout(() => this.#tell(), ms).unref()
-  }
-
-  /** The more peers there are to be told, the less often: the cost is theirs and ours for each message, and a crowd can wait a little for what others hold too. */
-  get #gatheringMs(): number {
-    const { haveMs, maxHaveMs } = this.#parts.limits
-    return Math.min(maxHaveMs, Math.max(haveMs, MS_PER_SUBSCRIBER * this.#subscribers.size))
   }
 
   #tell(): void {

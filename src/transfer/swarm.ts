@@ -1,20 +1,13 @@
-import { Bitfield } from '../../protocols/bitfield.ts'
 import type { Claim } from '../../protocols/claim/codec.ts'
 import type { Digest } from '../../protocols/digest.ts'
 import { ShoalError } from '../errors.ts'
 import type { PeerRef } from '../net/host.ts'
 import { Bench } from './bench.ts'
+import { Dismissed } from './dismissed.ts'
+import { displacedBy } from './displaced.ts'
 import type { Link } from './link.ts'
 import { LinkedNeighbour } from './linked-neighbour.ts'
 import type { Neighbour, PieceArrival, RequestOptions, Swarm } from './transfer.ts'
-
-/** Who has been a neighbour for so long and holds nothing gives way to a newcomer. */
-const GRACE_MS = 2_000
-/** Of those who had to go, so many are not taken back for so long. */
-const MAX_DISMISSED = 256
-const DISMISSED_MS = 60_000
-/** One network has so much of the places at most, where others want them. */
-const SHARE_OF_ONE_NETWORK = 1 / 4
 
 export interface SwarmParts {
   readonly maxNeighbours: number
@@ -35,8 +28,7 @@ export class LinkedSwarm implements Swarm {
   readonly #parts: SwarmParts
   readonly #members = new Map<string, LinkedNeighbour>()
   readonly #bench: Bench
-  /** Who had to go, and when. */
-  readonly #dismissed = new Map<string, number>()
+  readonly #dismissed = new Dismissed()
   readonly #listeners = new Set<() => void>()
   #view: readonly Neighbour[] | undefined
   #changing = false
@@ -60,7 +52,7 @@ export class LinkedSwarm implements Swarm {
     } else if (this.#members.size < this.#parts.maxNeighbours || this.#makeRoom(peer)) {
       this.#bench.delete(peer.id)
       this.#takeIn(peer)
-    } else if (!this.#wasDismissed(peer.id)) this.#bench.add(peer, this.#parts.networkOf(peer))
+    } else if (!this.#dismissed.has(peer.id, this.#parts.now())) this.#bench.add(peer, this.#parts.networkOf(peer))
   }
 
   remove(peerId: string): void {
@@ -81,7 +73,7 @@ export class LinkedSwarm implements Swarm {
       const member = this.#members.get(peerId)
       if (member === undefined || this.#bench.size === 0) continue
       this.#letGo(member)
-      this.#dismiss(peerId)
+      this.#dismissed.add(peerId, this.#parts.now())
       this.#fill()
     }
   }
@@ -156,7 +148,7 @@ export class LinkedSwarm implements Swarm {
   /** A neighbour that is of no use gives way to one that may be, and one of a network that has many to one of a network that has few. */
   #makeRoom(peer: PeerRef): boolean {
     const failed = [...this.#members.values()].find(({ state }) => state === 'failed')
-    const useless = failed ?? (this.#wasDismissed(peer.id) ? undefined : this.#displacedBy(peer))
+    const useless = failed ?? (this.#dismissed.has(peer.id, this.#parts.now()) ? undefined : this.#displacedBy(peer))
     if (useless === undefined) return false
     this.#letGo(useless)
     if (useless !== failed) this.#bench.add(useless.peer, useless.network)
@@ -164,43 +156,13 @@ export class LinkedSwarm implements Swarm {
   }
 
   #displacedBy(peer: PeerRef): LinkedNeighbour | undefined {
-    const share = this.#parts.maxNeighbours * SHARE_OF_ONE_NETWORK
-    const places = this.#places()
-    const ofItsOwn = places.get(this.#parts.networkOf(peer))?.length ?? 0
-    if (ofItsOwn >= share && places.size > 1) return undefined
-    const before = this.#parts.now() - GRACE_MS
-    for (const one of this.#members.values()) if (one.state === 'none' && one.since < before) return one
-    if (ofItsOwn >= share) return undefined
-    const crowd = [...places.values()].find((members) => members.length > share)
-    return crowd?.findLast((member) => !this.#isOnlySource(member))
+    const { maxNeighbours, networkOf, now } = this.#parts
+    return displacedBy(networkOf(peer), [...this.#members.values()], { maxNeighbours, now: now() })
   }
 
   /** The neighbours by network, in the order in which they were taken in. */
   #places(): Map<string, LinkedNeighbour[]> {
     return Map.groupBy(this.#members.values(), ({ network }) => network)
-  }
-
-  /** It holds something that no other neighbour does. */
-  #isOnlySource(member: LinkedNeighbour): boolean {
-    const { have } = member
-    if (have === undefined) return false
-    const others = new Bitfield(have.length)
-    for (const other of this.#members.values())
-      if (other !== member && other.have?.length === have.length) others.addAll(other.have)
-    const before = others.count
-    others.addAll(have)
-    return others.count > before
-  }
-
-  #wasDismissed(peerId: string): boolean {
-    const at = this.#dismissed.get(peerId)
-    return at !== undefined && this.#parts.now() - at < DISMISSED_MS
-  }
-
-  #dismiss(peerId: string): void {
-    this.#dismissed.delete(peerId)
-    this.#dismissed.set(peerId, this.#parts.now())
-    if (this.#dismissed.size > MAX_DISMISSED) this.#dismissed.delete(this.#dismissed.keys().next().value as string)
   }
 
   #letGo(member: LinkedNeighbour): void {

@@ -8,7 +8,7 @@ export interface Rival {
   /** A number of its own: `seedOf` its name. */
   readonly seed: number
   /** `undefined`: nothing is known to be held. */
-  readonly have: Bitfield | undefined
+  readonly have: Pick<Bitfield, 'has'> | undefined
 }
 
 /**
