@@ -126,6 +126,10 @@ export class Importer {
     try {
       grant ??= await introduction.ask(orphans, this.#incoming.geometry.size, { signal })
       if (grant === undefined) return
+      if (adopted?.body === undefined && !this.#isNeeded(grant, orphaned)) {
+        grant.end({ ok: true })
+        return
+      }
       const body = await this.#open(source, grant, adopted, orphaned, signal)
       const cursor = new BodyCursor(body)
       try {
@@ -141,6 +145,15 @@ export class Importer {
       grant?.end({ ok: false, retryAfterMs: retryAfterMs(error) })
       if (!signal.aborted) this.#failed(source, error)
     }
+  }
+
+  /** On busy links an answer is a second old: what has come since the question is not asked of the origin. */
+  #isNeeded(grant: Grant, orphaned: (index: number) => boolean): boolean {
+    const { geometry, writer } = this.#incoming
+    const last = Math.min(grant.last, geometry.pieces - 1)
+    for (let index = grant.first; index <= last; index++) if (orphaned(index)) return true
+    for (let index = grant.first; index <= last; index++) if (writer.have.has(index)) grant.progress(index, geometry.size)
+    return false
   }
 
   /** A node alone reads on: its requests are open-ended, and the next grant begins where the last ended. */

@@ -10,7 +10,7 @@ import type { Line } from './line.ts'
 import { Listeners } from './listeners.ts'
 import { Others } from './others.ts'
 import { answerMs, maxLeases, OPEN_LAST, registrationDelayMs } from './policy.ts'
-import { runsOf } from './ranges.ts'
+import { fromTheMiddle, runsOf } from './ranges.ts'
 import type { Grant, Membership } from './rendezvous.ts'
 import { type Seat, Seats } from './seats.ts'
 import { Starvation } from './starvation.ts'
@@ -162,7 +162,9 @@ export class BlobMember implements Membership {
           await this.#turn.promise
           continue
         }
-        const answer = await this.#askAt(seat, orphans, size, signal)
+        const [first] = this.#seats.all()
+        const standsIn = first !== seat && first?.silent === true
+        const answer = await this.#askAt(seat, standsIn ? fromTheMiddle(orphans) : orphans, size, signal)
         if (answer === 'wait')
           return this.#starvation.waiting(orphans.length, clock.now()) ? this.#alone(orphans, size) : undefined
         if (answer === 'silent') continue

@@ -9,6 +9,12 @@ export function firstRun(indices: readonly number[], maxPieces: number): Run | u
   return runsOf(indices, 1, maxPieces)[0]
 }
 
+/** Where two decide at a time who imports what, and hear of each other late, each had better begin elsewhere. */
+export function fromTheMiddle(indices: readonly number[]): readonly number[] {
+  const middle = indices.length >> 1
+  return [...indices.slice(middle), ...indices.slice(0, middle)]
+}
+
 /** Indices as runs in the order given; beyond `maxRuns` they are left out. */
 export function runsOf(indices: readonly number[], maxRuns: number, maxPieces = Number.POSITIVE_INFINITY): Run[] {
   const runs: Run[] = []

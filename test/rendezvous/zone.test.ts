@@ -87,20 +87,20 @@ test('the rendezvous dies before anybody has asked: the standby answers at once'
   })
 })
 
-test('the rendezvous falls silent before it answers: the standby is asked once its answer is overdue, and nothing is granted twice', async () => {
+test('the rendezvous falls silent before it answers: the standby is asked once its answer is overdue, for what the silent one may come to last', async () => {
   await crowd(5, async ({ zone, nodes, ask }) => {
     const { grant: held } = await ask(2)
     assert.deepEqual(runOf(held), [0, 3])
     zone.freeze(first(nodes))
     const { grant, tookMs } = await ask(3)
-    assert.deepEqual(runOf(grant), [4, 7])
+    assert.deepEqual(runOf(grant), [512, 515])
     const overdueMs = answerMs(nodes.length - 1)
     assert.ok(tookMs >= overdueMs && tookMs <= overdueMs + 50, `${tookMs}`)
     held?.progress(0, SIZE)
     held?.progress(1, SIZE)
     await settle()
     const { grant: other, tookMs: soon } = await ask(4)
-    assert.deepEqual(runOf(other), [8, 11])
+    assert.deepEqual(runOf(other), [516, 519])
     assert.ok(soon <= overdueMs + 50, `${soon}`)
   })
 })
