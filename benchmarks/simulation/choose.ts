@@ -24,9 +24,10 @@ export function choose(self: Peer, { geometry, now, random }: World): Choice {
   const roomBytes = attempts.size === 0 ? Math.max(left, pieceBytes) : left
   if (roomBytes < pieceBytes) return { picks: [], room: false, left: Number.POSITIVE_INFINITY }
   const missing = demand.missing(taken)
-  const sources = missing.length === 0 ? [] : sourcesOf(self, pieceBytes, now)
+  const offered = missing.filter((index) => self.downloading.cover.has(index))
+  const sources = offered.length === 0 ? [] : sourcesOf(self, now)
   if (sources.length === 0) return { picks: [], room: true, left: missing.length }
-  const want = { missing, urgent: demand.urgent(taken, URGENT_PIECES), pieceBytes, roomBytes }
+  const want = { missing: offered, urgent: demand.urgent(taken, URGENT_PIECES), pieceBytes, roomBytes }
   let picks = pickPieces({ ...want, turns: { self: self.seed, rivals: rivalsOf(self) } }, sources, random)
   // who has nothing on its way asks for one out of turn: those before it may want none
   if (picks.length === 0 && !self.downloading.busy) picks = pickPieces({ ...want, roomBytes: pieceBytes }, sources, random)
@@ -34,13 +35,9 @@ export function choose(self: Peer, { geometry, now, random }: World): Choice {
 }
 
 /** Whom it can ask now. */
-export function sourcesOf(self: Peer, pieceBytes: number, now: number): Edge[] {
+export function sourcesOf(self: Peer, now: number): Edge[] {
   const sources: Edge[] = []
-  for (const edge of self.neighbours) {
-    if (!edge.useful || edge.busyUntil > now || edge.isStalled(now)) continue
-    edge.roomBytes = edge.allowanceBytes(pieceBytes) - edge.outstandingBytes
-    sources.push(edge)
-  }
+  for (const edge of self.neighbours) if (edge.useful && edge.busyUntil <= now && !edge.isStalled(now)) sources.push(edge)
   return sources
 }
 

@@ -1,5 +1,5 @@
 import { Demand, type Reading } from '../../src/download/demand.ts'
-import { nearestMs } from '../../src/download/expected.ts'
+import { expectedMs, nearestMs } from '../../src/download/expected.ts'
 import { Spare } from '../../src/download/spare.ts'
 import { Usefulness } from '../../src/download/usefulness.ts'
 import { Ventures } from '../../src/download/ventures.ts'
@@ -22,6 +22,8 @@ const { HOPELESS_MS, TICK_MS } = MIRRORED
 const NEWS_MS = 10
 const VERY_LARGE = 500
 const VERY_LARGE_NEWS_MS = 40
+/** What neighbours take to answer changes slowly. */
+const TICKS_PER_DELAY = 5
 const MiB = 1024 * 1024
 
 /** A piece asked of a neighbour. */
@@ -52,11 +54,12 @@ export class Downloading {
   readonly #landing = new Map<number, number>()
   readonly #reading: Reading
   readonly #newsMs: number
+  #ticks = 0
   #pumping = false
   #room = true
   /** Nothing is left to ask for the first time, and there is room for more. */
   #endgame = false
-  /** What the nearest neighbour takes to answer when it is idle, as it was at the last tick. */
+  /** What the nearest neighbour takes to answer when it is idle, as it was a moment ago. */
   delayMs = nearestMs([])
   sizeKnown = false
 
@@ -77,7 +80,7 @@ export class Downloading {
   tick(): void {
     if (!this.#self.active) return
     this.#tickSoon()
-    this.delayMs = nearestMs(this.#self.neighbours)
+    if (this.#ticks++ % TICKS_PER_DELAY === 0) this.delayMs = nearestMs(this.#self.neighbours)
     if (this.#room || this.cover.orphans > 0) this.wake()
     this.#giveUpHopeless()
     this.#askSeconds()
@@ -100,7 +103,7 @@ export class Downloading {
       const { picks, room, left } = choose(this.#self, this.#world)
       this.#room = room
       this.#endgame = room && left === 0
-      for (const { peerId, index } of picks) this.#fetch(this.#self.neighbours.get(this.#world.peer(peerId)) as Edge, index)
+      for (const { peerId, index } of picks) this.#fetch(this.#neighbour(peerId), index)
       this.#askSeconds()
     }
     this.#self.importing.pump()
@@ -215,6 +218,10 @@ export class Downloading {
     }
   }
 
+  #neighbour(peerId: string): Edge {
+    return this.#self.neighbours.get(this.#world.peer(peerId)) as Edge
+  }
+
   #tickSoon(): void {
     this.#world.queue.put(this.#world.now + TICK_MS, TICK, this.#self.index, 0)
   }
@@ -232,10 +239,10 @@ export class Downloading {
   /** @param venturedBytes it has been asked of another too: so much may come twice */
   #fetch(edge: Edge, index: number, venturedBytes = 0): void {
     const bytes = this.#world.bytesOf(index)
-    const ms = edge.expectedMs(bytes)
+    const attempt = { edge, expectedMs: expectedMs(edge, bytes) }
     this.downlink.asked(bytes, this.#world.now)
     const request = edge.ask(index, bytes, this.#ventures.begin(index, venturedBytes))
-    this.#attempt(index, { edge, request, expectedMs: ms })
+    this.#attempt(index, { ...attempt, request })
   }
 
   #attempt(index: number, attempt: Attempt): void {
@@ -278,9 +285,9 @@ export class Downloading {
   /** Asks second holders for what is late. */
   #askSeconds(): void {
     if (this.attempts.size === 0) return
-    for (const { edge, index, spareBytes } of chooseSeconds(this.#self, this.#world, this.#endgame, this.#landing)) {
+    for (const { peerId, index, spareBytes } of chooseSeconds(this.#self, this.#world, this.#endgame, this.#landing)) {
       this.#world.count('second')
-      this.#fetch(edge, index, spareBytes)
+      this.#fetch(this.#neighbour(peerId), index, spareBytes)
     }
   }
 

@@ -1,4 +1,5 @@
 import { expectedMs } from '../../src/download/expected.ts'
+import type { Second } from '../../src/download/second-asks.ts'
 import { DEFAULT_LIMITS } from '../../src/transfer/limits.ts'
 import { Pace } from '../../src/transfer/pace.ts'
 import type { Source } from '../../src/transfer/pick.ts'
@@ -31,7 +32,7 @@ export interface Request {
 }
 
 /** One host's interest in what another holds, with the data stream between them: pieces leave in the order asked, one after the other. */
-export class Edge implements Transfer, Source {
+export class Edge implements Transfer, Source, Second {
   readonly index: number
   readonly owner: Peer
   readonly peer: Peer
@@ -42,9 +43,8 @@ export class Edge implements Transfer, Source {
   readonly takenInAt: number
   since: number
   dropped = false
-  /** As `Source`: updated before each choice. */
-  roomBytes = 0
   outstandingBytes = 0
+  busyUntil = 0
   load = 0
   progressAt = 0
   /** The last news is not for the owner: it holds all that. */
@@ -53,6 +53,8 @@ export class Edge implements Transfer, Source {
   newsDue = 0
   readonly requests: Request[] = []
   #pace: Pace | undefined
+  /** As the pace has it, until that changes. */
+  #allowanceBytes: number | undefined
   #requestDue = 0
   readonly #travelling: Request[] = []
   readonly #queue: Request[] = []
@@ -100,23 +102,21 @@ export class Edge implements Transfer, Source {
     return this.#pace?.bytesPerSecond
   }
 
-  get busyUntil(): number {
-    return this.#pace === undefined ? 0 : this.#pace.busyUntil
-  }
-
   get patienceMs(): number {
     return this.#pace === undefined ? DEFAULT_LIMITS.startPatienceMs : this.#pace.patienceMs
   }
 
-  allowanceBytes(pieceBytes: number): number {
-    return this.#pace === undefined
-      ? Math.max(DEFAULT_LIMITS.startOutstandingBytes, 2 * pieceBytes)
-      : this.#pace.allowanceBytes(pieceBytes)
+  get roomBytes(): number {
+    this.#allowanceBytes ??= this.pace.allowanceBytes(this.#world.geometry.pieceBytes)
+    return this.#allowanceBytes - this.outstandingBytes
   }
 
-  /** How long it should take to give so many bytes; `undefined`: who knows. */
-  expectedMs(bytes: number): number | undefined {
-    return expectedMs(this, bytes)
+  offers(index: number): boolean {
+    return this.heard.has(index)
+  }
+
+  expectedMs(bytes: number): number {
+    return expectedMs(this, bytes) ?? this.patienceMs
   }
 
   /** Silent for longer than its own history explains. */
@@ -182,6 +182,7 @@ export class Edge implements Transfer, Source {
     this.#forget(request)
     this.#over(request, 0)
     this.pace.refused(this.#world.now, this.#world.random)
+    this.busyUntil = this.pace.busyUntil
   }
 
   #refuse(request: Request): void {
@@ -306,6 +307,7 @@ export class Edge implements Transfer, Source {
   #started(request: Request): void {
     const at = this.#world.now + this.#world.scenario.latencyMs
     this.pace.started(at - request.sentAt, request.wasIdle, at)
+    this.#allowanceBytes = undefined
   }
 
   #forget(request: Request): void {
@@ -315,6 +317,7 @@ export class Edge implements Transfer, Source {
 
   #over(request: Request, bytes: number): void {
     this.pace.ended(bytes, this.#world.now)
+    this.#allowanceBytes = undefined
     request.onOver(request.cancelled ? bytes : 0)
   }
 }

@@ -23,9 +23,9 @@ export class Looks {
 
   tick(): void {
     const { geometry, random } = this.#world
+    if (chanceOfLook(geometry.pieces, 1) === 0 || !this.#self.importing.hasRoom) return
     const importers = [...this.#self.neighbours].filter(({ state }) => state === 'partial')
     const chance = chanceOfLook(geometry.pieces, importers.length + 1)
-    if (chance === 0 || !this.#self.importing.hasRoom) return
     const due = importers.find((edge) => this.#isDue(edge, importers))
     if (due === undefined) return
     const asked = this.#questions.get(due.peerId) ?? 0

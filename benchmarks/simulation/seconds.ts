@@ -1,40 +1,44 @@
-import { type Second, secondAsks, type Underway } from '../../src/download/second-asks.ts'
+import { type Second, type SecondAsk, secondAsks, type Underway } from '../../src/download/second-asks.ts'
 import { sourcesOf } from './choose.ts'
 import type { Asked } from './downloading.ts'
-import type { Edge } from './edge.ts'
 import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
 
 const { URGENT_PIECES } = MIRRORED
 
-interface Ask {
-  readonly edge: Edge
-  readonly index: number
-  readonly spareBytes: number
-}
-
 /** Which pieces one host asks of a second neighbour too. @param landing pieces that have come, and are being written */
-export function chooseSeconds(self: Peer, world: World, endgame: boolean, landing: ReadonlyMap<number, number>): Ask[] {
+export function chooseSeconds(self: Peer, world: World, endgame: boolean, landing: ReadonlyMap<number, number>): SecondAsk[] {
   const { now, geometry } = world
   const { demand, spare } = self.downloading
-  const urgent = demand.urgent((index) => self.holdings.held.has(index), URGENT_PIECES)
   const alone = askedOnce(self, landing)
-  if (!alone.some(({ edge, request }) => endgame || urgent.includes(request.index) || edge.isStalled(now))) return []
+  if (alone.length === 0) return []
+  const urgent = demand.urgent((index) => self.holdings.held.has(index), URGENT_PIECES)
+  const spareBytes = spare.room(geometry.pieceBytes)
+  const affordable = spareBytes >= geometry.pieceBytes
+  const presses = ({ edge, request }: Asked) => (affordable && (endgame || urgent.includes(request.index))) || edge.isStalled(now)
+  if (!alone.some(presses)) return []
   const underway = alone.flatMap((asked) => underwayOf(asked, now))
-  const edges = new Map(sourcesOf(self, geometry.pieceBytes, now).map((edge) => [edge.peerId, edge]))
-  const options = { endgame, urgent, spareBytes: spare.room(geometry.pieceBytes) }
-  return secondAsks(underway, [...edges.values()].map(asSecond), options).map(({ peerId, index, spareBytes }) => ({
-    edge: edges.get(peerId) as Edge,
-    index,
-    spareBytes,
-  }))
+  return secondAsks(underway, secondsOf(self, now), { endgame, urgent, spareBytes })
+}
+
+/** Looked up only once some piece is late enough. */
+function secondsOf(self: Peer, now: number): Iterable<Second> {
+  let seconds: readonly Second[] | undefined
+  return {
+    [Symbol.iterator]: () => {
+      seconds ??= sourcesOf(self, now)
+      return seconds[Symbol.iterator]()
+    },
+  }
 }
 
 function askedOnce({ downloading }: Peer, landing: ReadonlyMap<number, number>): Asked[] {
   const asked: Asked[] = []
-  for (const [index, [only, ...others]] of downloading.attempts)
-    if (only !== undefined && only !== 'origin' && others.length === 0 && !landing.has(index)) asked.push(only)
+  for (const [index, attempts] of downloading.attempts) {
+    const [only] = attempts
+    if (attempts.length === 1 && only !== undefined && only !== 'origin' && !landing.has(index)) asked.push(only)
+  }
   return asked
 }
 
@@ -44,16 +48,4 @@ function underwayOf({ edge, request, expectedMs }: Asked, now: number): Underway
   const { index, bytes, sentAt } = request
   const receivedBytes = edge.receivedBytes(request)
   return [{ index, from: edge.peerId, lengthBytes: bytes, receivedBytes, elapsedMs: now - sentAt, expectedMs, silent }]
-}
-
-function asSecond(edge: Edge): Second {
-  const { peerId, roomBytes, outstandingBytes, load } = edge
-  return {
-    peerId,
-    roomBytes,
-    outstandingBytes,
-    load,
-    offers: (index) => edge.have.has(index),
-    expectedMs: (bytes) => edge.expectedMs(bytes) ?? edge.patienceMs,
-  }
 }

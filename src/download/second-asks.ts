@@ -51,7 +51,7 @@ export interface SecondAsk {
  * done much sooner, and only while what comes twice stays within bounds. (A piece that its holder has begun to send is hardly ever
  * called off in time: it lies in buffers on the way.)
  */
-export function secondAsks(underway: readonly Underway[], seconds: readonly Second[], options: SecondAskOptions): SecondAsk[] {
+export function secondAsks(underway: readonly Underway[], seconds: Iterable<Second>, options: SecondAskOptions): SecondAsk[] {
   const taken = new Map<string, number>()
   const asks: SecondAsk[] = []
   let spare = options.spareBytes
@@ -86,8 +86,9 @@ function leftMs({ lengthBytes, receivedBytes, elapsedMs, expectedMs, silent }: U
 }
 
 /** The holder that should bring it first, and much sooner than whom it was asked of. */
-function quickest(piece: Underway, seconds: readonly Second[], taken: ReadonlyMap<string, number>): Second | undefined {
+function quickest(piece: Underway, seconds: Iterable<Second>, taken: ReadonlyMap<string, number>): Second | undefined {
   const worthMs = (leftMs(piece) - LEAST_GAIN_MS) / GAIN
+  if (worthMs < 0) return undefined
   let best: { readonly second: Second; readonly ms: number } | undefined
   for (const second of seconds) {
     const extra = taken.get(second.peerId) ?? 0

@@ -54,6 +54,9 @@ const SAMPLE = 1024
  * allowance still moves; and so is one piece in total, whatever the room.
  */
 export function pickPieces(want: Want, sources: readonly Source[], random: () => number): Pick[] {
+  const urgent = want.urgent.filter((index) => mayAsk(want, holders(sources, index), index))
+  const rest = new Candidates(want, sources, random)
+  if (urgent.length === 0 && rest.none) return []
   const open: Open[] = sources.map((source) => ({
     source,
     outstanding: source.outstandingBytes,
@@ -67,19 +70,11 @@ export function pickPieces(want: Want, sources: readonly Source[], random: () =>
     room -= want.pieceBytes
     picks.push({ peerId: from.source.peerId, index })
   }
-  for (const index of want.urgent) {
+  for (const index of urgent) {
     if (room <= 0) return picks
-    if (!mayAsk(want, holders(sources, index), index)) continue
     const best = leastLoaded(open, (o) => offers(o.source, index), random)
     if (best !== undefined) take(best, index)
   }
-  const urgent = new Set(want.urgent)
-  const rest = new Candidates(
-    want.missing.filter((index) => !urgent.has(index)),
-    sources,
-    random,
-    want,
-  )
   let useful = rest.none ? [] : open.filter(({ source }) => rest.anyOf(source))
   while (room > 0) {
     const best = leastLoaded(useful, () => true, random)
@@ -97,8 +92,10 @@ class Candidates {
   readonly #rarity: number[] = []
   readonly #random: () => number
 
-  constructor(missing: readonly number[], sources: readonly Source[], random: () => number, want: Want) {
+  constructor(want: Want, sources: readonly Source[], random: () => number) {
     this.#random = random
+    const urgent = new Set(want.urgent)
+    const missing = want.missing.filter((index) => !urgent.has(index))
     const sample = missing.length <= SAMPLE ? missing : sampleOf(missing, SAMPLE, random)
     // where everybody holds everything nothing is rare, and order is as good as chance
     const partial = sources.some((s) => !s.have.complete || s.without !== undefined)
