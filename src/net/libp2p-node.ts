@@ -14,6 +14,7 @@ import { corked } from './corked.ts'
 import type { Gater } from './gater.ts'
 import type { Libp2pHostOptions } from './libp2p.ts'
 import { NOISE_CRYPTO } from './noise-crypto.ts'
+import { quickFrames } from './noise-frames.ts'
 import type { PeerDatastore } from './peer-datastore.ts'
 import { fewWindowUpdates } from './window-updates.ts'
 
@@ -53,7 +54,7 @@ export async function createNode(
     // A provider whose addresses were forgotten makes every server fail the whole answer (kad-dht GET_PROVIDERS).
     peerStore: { maxAddressAge: 2 * PROVIDER_VALIDITY_MS, maxPeerAge: 4 * PROVIDER_VALIDITY_MS },
     transports: [transport()],
-    connectionEncrypters: [corked(noise({ crypto: NOISE_CRYPTO }))],
+    connectionEncrypters: [quickFrames(corked(noise({ crypto: NOISE_CRYPTO })))],
     streamMuxers: muxers(),
     connectionGater: gater.rules,
     connectionManager: {
@@ -113,6 +114,13 @@ function gossip() {
     emitSelf: false,
     allowPublishToZeroTopicPeers: true,
     ignoreDuplicatePublishError: true,
+    // The default mesh of eight and more brings each message five times. What a smaller one should lose, the next beacon says again.
+    D: 4,
+    Dlo: 3,
+    Dhi: 6,
+    Dscore: 3,
+    Dout: 1,
+    Dlazy: 3,
     floodPublish: false,
     batchPublish: true,
     // More than ten peers behind one address would be thrown out of the mesh.
