@@ -4,12 +4,12 @@
  */
 const BEACONS_PER_SECOND = 50
 const NEWS_PER_SECOND = 50
-const MIN_BEACON_MS = 5_000
+const MIN_BEACON_MS = 10_000
 const MAX_INTERVAL_MS = 60_000
 /** News that is not urgent enough for a message of its own: what comes within this goes together. */
 const MIN_NEWS_MS = 200
 /** A member is dead when so many of its beacons did not come. */
-const MISSED_BEACONS = 5
+const MISSED_BEACONS = 3
 /** However small the zone: an event loop that is busy for some seconds is not dead. */
 const MIN_EXPIRY_MS = 10_000
 /** How much further apart beacons move when more is heard than the zone's size explains. */

@@ -12,7 +12,7 @@ test('beacons and news of a whole zone stay within about 100 messages a second, 
 })
 
 test('a small zone beacons often, a large one seldom', () => {
-  assert.equal(beaconIntervalMs(2), 5_000)
+  assert.equal(beaconIntervalMs(2), 10_000)
   assert.equal(beaconIntervalMs(1_000), 20_000)
   assert.equal(beaconIntervalMs(1_000_000), 60_000)
 })
@@ -20,8 +20,8 @@ test('a small zone beacons often, a large one seldom', () => {
 test('when more is heard than the size explains, beacons move apart, and patience with them', () => {
   assert.equal(beaconIntervalMs(500, 200), 2 * beaconIntervalMs(500))
   assert.equal(beaconIntervalMs(500, 1_000_000), 4 * beaconIntervalMs(500))
-  assert.equal(expiryMs(beaconIntervalMs(500, 200)), 5 * beaconIntervalMs(500, 200))
-  assert.equal(expiryMs(beaconIntervalMs(2)), 25_000)
+  assert.equal(expiryMs(beaconIntervalMs(500, 200)), 3 * beaconIntervalMs(500, 200))
+  assert.equal(expiryMs(beaconIntervalMs(2)), 30_000)
 })
 
 test('news goes out soon in a quiet zone, later in a busy one, and never closer to the last than the gap', () => {

@@ -71,8 +71,8 @@ describe('the view of a zone', () => {
     const view = open()
     view.hearBeacon('a', beacon(0), 0)
     view.hearBeacon('b', beacon(0), 8_000)
-    assert.deepEqual([...view.expire(24_999)], [])
-    assert.deepEqual([...view.expire(25_000)], ['a'])
+    assert.deepEqual([...view.expire(29_999)], [])
+    assert.deepEqual([...view.expire(30_000)], ['a'])
     assert.deepEqual(ids(view), ['b'])
   })
 
