@@ -18,6 +18,8 @@ import { Ventures } from './ventures.ts'
 
 /** A reader's next pieces are fetched in its order; beyond them rarity decides. */
 const URGENT_PIECES = 2
+/** How often it is looked for what is late, at most: nothing is late by so little. */
+const SECONDS_EVERY_MS = 50
 /** Attempts at a peer without a byte for so long are given up. */
 const HOPELESS_MS = 10_000
 
@@ -44,6 +46,7 @@ export class PeerSource {
   readonly #ventures: Ventures
   readonly #usefulness = new Usefulness()
   readonly #judge: PieceJudge
+  #secondsAt = Number.NEGATIVE_INFINITY
 
   constructor(incoming: Incoming, swarm: Swarm, options: PeerSourceOptions) {
     this.#incoming = incoming
@@ -167,7 +170,8 @@ export class PeerSource {
   /** Asks second holders for what is late. */
   #askSeconds(room: boolean, now: number): void {
     const { attempts, demand, geometry, writer } = this.#incoming
-    if (attempts.size === 0) return
+    if (attempts.size === 0 || now < this.#secondsAt) return
+    this.#secondsAt = now + SECONDS_EVERY_MS
     const underway = this.#underway(now)
     if (underway.length === 0) return
     const taken = (index: number) => this.#incoming.taken(index) || this.#incoming.doubts.bars(index)

@@ -50,7 +50,7 @@ const DEFAULTS: Settings = Object.freeze({
   bufferBytes: 64 * MiB,
   reserveBytes: 32 * MiB,
   maxTags: DEFAULT_MAX_TAGS,
-  recordDelayMs: 25,
+  recordDelayMs: 250,
   syncDelayMs: 5_000,
   closeSyncMs: 2_000,
   bufferIdleMs: 10_000,
