@@ -37,16 +37,11 @@ export function choose(self: Peer, { geometry, now, random }: World): Choice {
 /** Whom it can ask now. */
 export function sourcesOf(self: Peer, now: number): Edge[] {
   const sources: Edge[] = []
-  for (const edge of self.neighbours) if (edge.useful && edge.busyUntil <= now && !edge.isStalled(now)) sources.push(edge)
+  for (const edge of self.neighbours.list) if (edge.useful && edge.busyUntil <= now && !edge.isStalled(now)) sources.push(edge)
   return sources
 }
 
 /** Who else may want what this host lacks. */
 function rivalsOf(self: Peer): Rival[] {
-  const rivals: Rival[] = []
-  for (const { peer, state, have } of self.neighbours) {
-    if (state === 'asked' || state === 'none') rivals.push({ seed: peer.seed, have: undefined })
-    else if (state === 'partial') rivals.push({ seed: peer.seed, have })
-  }
-  return rivals
+  return self.neighbours.list.filter(({ state }) => state === 'asked' || state === 'none' || state === 'partial')
 }

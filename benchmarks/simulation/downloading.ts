@@ -80,7 +80,7 @@ export class Downloading {
   tick(): void {
     if (!this.#self.active) return
     this.#tickSoon()
-    if (this.#ticks++ % TICKS_PER_DELAY === 0) this.delayMs = nearestMs(this.#self.neighbours)
+    if (this.#ticks++ % TICKS_PER_DELAY === 0) this.delayMs = nearestMs(this.#self.neighbours.list)
     if (this.#room || this.cover.orphans > 0) this.wake()
     this.#giveUpHopeless()
     this.#askSeconds()

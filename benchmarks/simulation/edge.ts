@@ -4,6 +4,7 @@ import { DEFAULT_LIMITS } from '../../src/transfer/limits.ts'
 import { Pace } from '../../src/transfer/pace.ts'
 import type { Source } from '../../src/transfer/pick.ts'
 import type { NeighbourState } from '../../src/transfer/transfer.ts'
+import type { Rival } from '../../src/transfer/turns.ts'
 import { COSTS } from './costs.ts'
 import { Heard } from './heard.ts'
 import type { Transfer } from './network.ts'
@@ -32,10 +33,12 @@ export interface Request {
 }
 
 /** One host's interest in what another holds, with the data stream between them: pieces leave in the order asked, one after the other. */
-export class Edge implements Transfer, Source, Second {
+export class Edge implements Transfer, Source, Second, Rival {
   readonly index: number
   readonly owner: Peer
   readonly peer: Peer
+  /** The holder's, as a rival. */
+  readonly seed: number
   readonly heard: Heard
   readonly #world: World
   state: NeighbourState = 'connecting'
@@ -66,6 +69,7 @@ export class Edge implements Transfer, Source, Second {
     this.index = index
     this.owner = owner
     this.peer = peer
+    this.seed = peer.seed
     this.heard = new Heard(peer.holdings)
     this.#world = world
     this.takenInAt = world.now

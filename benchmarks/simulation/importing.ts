@@ -110,7 +110,7 @@ export class Importing {
   #settled(): boolean {
     const { now } = this.#world
     if (!this.#self.attendance.introduced || now - this.#self.startedAt <= SETTLE_MS) return false
-    for (const { state, since } of this.#self.neighbours) {
+    for (const { state, since } of this.#self.neighbours.list) {
       if (state === 'connecting' && now - since < MEMBER_GRACE_MS) return false
       if (state === 'asked' && now - since < HOLDER_GRACE_MS) return false
     }

@@ -23,6 +23,7 @@ export class Neighbours {
   readonly #self: Peer
   readonly #world: World
   readonly #edges = new Map<number, Edge>()
+  #list: readonly Edge[] | undefined
   readonly #bench: Bench
   readonly #dismissed = new Dismissed()
 
@@ -32,8 +33,9 @@ export class Neighbours {
     this.#bench = new Bench(world.random)
   }
 
-  [Symbol.iterator](): Iterator<Edge> {
-    return this.#edges.values()
+  get list(): readonly Edge[] {
+    this.#list ??= [...this.#edges.values()]
+    return this.#list
   }
 
   get(peer: Peer): Edge | undefined {
@@ -86,7 +88,7 @@ export class Neighbours {
 
   /** All, and what their use may be. */
   seated(now: number): Seated[] {
-    return [...this.#edges.values()].map((edge) => ({
+    return this.list.map((edge) => ({
       peerId: edge.peerId,
       state: edge.state,
       have: edge.useful ? edge.heard.toBitfield() : undefined,
@@ -99,6 +101,7 @@ export class Neighbours {
     const edge = new Edge(world.edges.length, this.#self, peer, world)
     world.edges.push(edge)
     this.#edges.set(peer.index, edge)
+    this.#list = undefined
     world.connect(this.#self, peer, (connected) => {
       if (edge.dropped || !this.#self.active) return
       if (connected) this.#want(edge)
@@ -116,7 +119,7 @@ export class Neighbours {
 
   /** Wants nothing more of any. */
   leaveAll(): void {
-    for (const edge of [...this.#edges.values()]) this.#leave(edge)
+    for (const edge of this.list) this.#leave(edge)
   }
 
   /** This host is gone: they notice. */
@@ -130,6 +133,7 @@ export class Neighbours {
   #leave(edge: Edge): void {
     this.#self.downloading.forget(edge)
     this.#edges.delete(edge.peer.index)
+    this.#list = undefined
     edge.drop()
     if (!edge.peer.holdings.subscribers.delete(edge)) return
     this.#world.count('unwant')
@@ -178,7 +182,7 @@ export class Neighbours {
   #displaced(now: number): Edge | undefined {
     // where nobody holds nothing, nobody has to go
     if (this.#any('none') === undefined) return undefined
-    const members = [...this.#edges.values()].map((edge) => ({
+    const members = this.list.map((edge) => ({
       edge,
       state: edge.state,
       since: edge.takenInAt,
@@ -189,7 +193,6 @@ export class Neighbours {
   }
 
   #any(state: Edge['state']): Edge | undefined {
-    for (const edge of this.#edges.values()) if (edge.state === state) return edge
-    return undefined
+    return this.list.find((edge) => edge.state === state)
   }
 }

@@ -21,7 +21,7 @@ export function isTurn(index: number, self: number, rivals: readonly Rival[], ho
   const own = mixed(self, index)
   let before = 0
   for (const { seed, have } of rivals) {
-    if (have?.has(index) === true || mixed(seed, index) >= own) continue
+    if (mixed(seed, index) >= own || have?.has(index) === true) continue
     if (++before >= places) return false
   }
   return true

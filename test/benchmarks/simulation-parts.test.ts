@@ -2,12 +2,16 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { Cover } from '../../benchmarks/simulation/cover.ts'
+import { Edge } from '../../benchmarks/simulation/edge.ts'
 import { EventQueue } from '../../benchmarks/simulation/event-queue.ts'
 import { MIRRORED, SOURCES } from '../../benchmarks/simulation/mirrored.ts'
 import { Network } from '../../benchmarks/simulation/network.ts'
+import { Peer } from '../../benchmarks/simulation/peer.ts'
 import { Places } from '../../benchmarks/simulation/places.ts'
 import { Processors } from '../../benchmarks/simulation/processors.ts'
+import { DEFAULTS } from '../../benchmarks/simulation/scenario.ts'
 import { seeded } from '../../benchmarks/simulation/seeded.ts'
+import { CALL, World } from '../../benchmarks/simulation/world.ts'
 import { Bitfield } from '../../protocols/bitfield.ts'
 
 describe('the queue of events', () => {
@@ -95,12 +99,63 @@ describe('the network', () => {
     }
   })
 
+  it('says how fast a flow is and what has not left', () => {
+    const network = new Network(Float64Array.of(10, 10), Float64Array.of(10, 10))
+    const flow = network.begin({ sent: () => 0 }, 0, 1, 1_000, 0)
+    assert.deepEqual([network.rate(flow), network.left(flow, 40), network.left(flow, 200)], [10, 600, 0])
+  })
+
   it('ends a flow midway, and says what had not left', () => {
     const network = new Network(Float64Array.of(10, 10), Float64Array.of(10, 10))
     const flow = network.begin({ sent: () => 0 }, 0, 1, 1_000, 0)
     assert.equal(network.end(flow, 40), 600)
     assert.equal(network.nextTime, Number.POSITIVE_INFINITY)
     assert.equal(network.receivedBytes[1], 400)
+  })
+})
+
+describe('a message', () => {
+  const PIECE = 256 * 1024
+  const BYTES_PER_MS = 20e6 / 8 / 1.046 / 1_000
+
+  /** Two hosts, the first of which is being sent a piece by the second since the 20th millisecond. */
+  function sending(): { world: World; edge: Edge; lost: number[] } {
+    const world = new World({ ...DEFAULTS, hosts: 2, mbit: 20, originMbit: 20, mib: 8 })
+    const [one, other] = ['one', 'other'].map((id) => new Peer(world, { id, addresses: [] }, [])) as [Peer, Peer]
+    const edge = new Edge(0, one, other, world)
+    world.edges.push(edge)
+    const lost: number[] = []
+    edge.ask(0, PIECE, (bytes) => lost.push(bytes))
+    world.now = 10
+    edge.requested()
+    world.now = 20
+    edge.ready()
+    return { world, edge, lost }
+  }
+
+  it('comes behind what has been written of a piece for the same peer', () => {
+    const { world, edge } = sending()
+    assert.ok(Math.abs(edge.backlogMs - (128 * 1024) / BYTES_PER_MS) < 1, `${edge.backlogMs}`)
+    world.now = 20 + PIECE / BYTES_PER_MS - 10
+    assert.ok(Math.abs(edge.backlogMs - 10) < 0.1, `${edge.backlogMs}`)
+  })
+
+  it('that calls a piece off is too late for what has been written', () => {
+    const { world, edge, lost } = sending()
+    const [request] = edge.requests
+    assert.ok(request !== undefined)
+    edge.cancel(request)
+    assert.equal(edge.outstandingBytes, 0)
+    while (world.queue.size > 0) {
+      world.queue.take()
+      world.now = world.queue.time
+      if (world.queue.kind === CALL) world.call(world.queue.a)
+    }
+    assert.deepEqual([edge.flowing, lost.length], [true, 0])
+    world.now = world.network.nextTime
+    edge.sent()
+    edge.arrived()
+    assert.deepEqual(lost, [PIECE])
   })
 })
 

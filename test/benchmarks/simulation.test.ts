@@ -111,6 +111,19 @@ describe('a simulated crowd', () => {
     assert.ok(figures.ratio < 1.25 * without.ratio, `${figures.ratio} and ${without.ratio}`)
   })
 
+  it('asks second holders for what is late, and hardly anything comes twice', async () => {
+    const { world, figures } = await run({ hosts: 30, slow: [{ host: 3, mbit: 2 }] })
+    assert.ok((world.messages.get('second') ?? 0) > 0)
+    assert.ok(figures.wastedShare < 0.02, `${figures.wastedShare}`)
+  })
+
+  it('looks after its importers, which costs the origin a few pieces', async () => {
+    const { world, figures } = await run({ hosts: 8, mib: 64 })
+    const looks = world.messages.get('look') ?? 0
+    assert.ok(looks > 0 && looks < 16, `${looks}`)
+    assert.ok(figures.originCopies < 1.1, `${figures.originCopies}`)
+  })
+
   it('of which the origin dies early never ends, and is given up', async () => {
     const { figures } = await run({ hosts: 3, originDiesMs: 1_000, longestMs: 60_000 })
     assert.equal(figures.unfinished, 3)
