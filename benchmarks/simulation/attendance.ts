@@ -26,7 +26,7 @@ export class Attendance {
     this.#world = world
     const { clock, random } = world
     this.#order = new OrderCache({ self: self.id, members: () => self.view, clock })
-    this.office = new Office({ clock, random, redirect: () => this.#better() })
+    this.office = new Office({ clock, random, redirect: (_digest, desk) => this.#better(desk) })
     this.#own = new OwnLine(self.id, this.office, clock)
   }
 
@@ -71,8 +71,8 @@ export class Attendance {
     if (line !== undefined) this.#world.clock.after(this.#world.scenario.latencyMs, () => line.down())
   }
 
-  #better(): PeerRef | undefined {
-    const two = this.#order.firstTwo(DIGEST)
+  #better(desk: number): PeerRef | undefined {
+    const two = this.#order.firstTwo(DIGEST, desk)
     const [first] = two
     if (first === undefined || two.includes(this.#self.id)) return undefined
     return this.#world.peer(first).ref

@@ -1,3 +1,4 @@
+import { desksIn } from '../../src/rendezvous/desks.ts'
 import { firstTwo } from '../../src/rendezvous/order.ts'
 import { quantile } from '../lib/stats.ts'
 import { lowerBoundSeconds } from '../swarm/bound.ts'
@@ -64,7 +65,8 @@ export function figuresOf(world: World): Figures {
   const per = (kinds: readonly string[]) => kinds.reduce((sum, kind) => sum + (messages.get(kind) ?? 0), 0) / hosts
   const offices = Array.from({ length: scenario.zones }, (_, zone) => {
     const ids = peers.flatMap(({ id, index }) => (index % scenario.zones === zone ? id : []))
-    return firstTwo(DIGEST, ids).map((id) => world.peer(id).index)
+    const desks = Array.from({ length: desksIn(ids.length) }, (_, desk) => desk)
+    return desks.flatMap((desk) => firstTwo(DIGEST, ids, desk)).map((id) => world.peer(id).index)
   }).flat()
   const most = (of: Float64Array) => Math.max(...offices.map((index) => of[index] as number))
   return {

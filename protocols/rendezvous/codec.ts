@@ -4,6 +4,7 @@ import { Reader } from '../reader.ts'
 import { Writer } from '../writer.ts'
 import {
   MAX_ADDRESS_BYTES,
+  MAX_DESKS,
   MAX_MEMBER_MESSAGE_BYTES,
   MAX_MEMBERS,
   MAX_PEER_ADDRESSES,
@@ -27,11 +28,12 @@ export interface SwarmPeer {
 
 /** What a member says to the rendezvous of a blob. A `size` of 0 is one that is not known. */
 export type MemberMessage =
-  /** I want this blob. `insist`: I could not reach who comes before you, or was sent to you. */
+  /** I want this blob. `insist`: I could not reach who comes before you at this desk, or was sent to you. */
   | {
       readonly type: 'register'
       readonly digest: Digest
       readonly size: number
+      readonly desk: number
       readonly insist: boolean
       readonly addresses: readonly string[]
     }
@@ -159,7 +161,8 @@ function limitOf(type: RendezvousMessage['type']): number {
 function writeRest(writer: Writer, message: RendezvousMessage): void {
   switch (message.type) {
     case 'register':
-      writer.size(message.size).flag(message.insist)
+      if (message.desk >= MAX_DESKS) throw new TypeError(`no blob has a desk ${message.desk}`)
+      writer.size(message.size).u8(2 * message.desk + Number(message.insist))
       writeAddresses(writer, message.addresses)
       return
     case 'unregister':
@@ -206,7 +209,7 @@ function writeRest(writer: Writer, message: RendezvousMessage): void {
 function readRest(reader: Reader, type: RendezvousMessage['type'], digest: Digest): RendezvousMessage {
   switch (type) {
     case 'register':
-      return { type, digest, size: reader.size(), insist: reader.flag(), addresses: readAddresses(reader) }
+      return { type, digest, size: reader.size(), ...readTurn(reader), addresses: readAddresses(reader) }
     case 'unregister':
       return { type, digest, complete: reader.flag() }
     case 'ask':
@@ -233,6 +236,12 @@ function readRest(reader: Reader, type: RendezvousMessage['type'], digest: Diges
     case 'redirect':
       return { type, digest, peer: readPeer(reader) }
   }
+}
+
+function readTurn(reader: Reader): { desk: number; insist: boolean } {
+  const turn = reader.u8()
+  if (turn >= 2 * MAX_DESKS) throw reader.malformed(`no blob has a desk ${turn >> 1}`)
+  return { desk: turn >> 1, insist: turn % 2 === 1 }
 }
 
 function writeAsk(writer: Writer, { request, size, ranges }: Of<'ask'>): void {

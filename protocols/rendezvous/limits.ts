@@ -3,6 +3,8 @@ export const RENDEZVOUS_PROTOCOL = '/shoal/rendezvous/1'
 export const MAX_MEMBER_MESSAGE_BYTES = 2_048
 /** What a rendezvous sends: the longest `members` fits. */
 export const MAX_RENDEZVOUS_MESSAGE_BYTES = 36_864
+/** Desks of one blob in one zone: a weight has so many times four bytes. */
+export const MAX_DESKS = 8
 /** Peers in one `members`: enough to keep a large swarm connected, few enough to be told of at once. */
 export const MAX_MEMBERS = 32
 export const MAX_PEER_ADDRESSES = 4

@@ -1,22 +1,26 @@
 import type { Digest } from '../../protocols/digest.ts'
-import type { CounterMessage, MemberMessage } from '../../protocols/rendezvous/codec.ts'
+import type { CounterMessage } from '../../protocols/rendezvous/codec.ts'
 import { MAX_RANGES } from '../../protocols/rendezvous/limits.ts'
 import type { Clock } from '../clock.ts'
 import type { PeerRef } from '../net/host.ts'
+import { nodesAtDesk } from './desks.ts'
 import { type Answer, type GrantMessage, Inquiry } from './inquiry.ts'
 import { LastResort } from './last-resort.ts'
 import { LeasedGrant } from './leased-grant.ts'
 import type { Line } from './line.ts'
 import { Listeners } from './listeners.ts'
 import { Others } from './others.ts'
-import { answerMs, maxLeases, OPEN_LAST, registrationDelayMs } from './policy.ts'
+import { answerMs, maxLeases, OPEN_LAST, stillMs } from './policy.ts'
 import { fromTheMiddle, runsOf } from './ranges.ts'
+import { Registration } from './registration.ts'
 import type { Grant, Membership } from './rendezvous.ts'
-import { type Seat, Seats } from './seats.ts'
+import type { Seat, Seats } from './seats.ts'
 import { Starvation } from './starvation.ts'
 
 /** Whoever is told to wait for longer asks again nevertheless: whether the wait is in vain shows sooner so. */
 const MAX_OBEYED_MS = 5_000
+/** Whoever tells one to wait for longer than any origin's pause, and nothing comes, is not obeyed any more until it grants something. */
+const STARVED_MS = 35_000
 
 export interface MemberOptions {
   readonly clock: Clock
@@ -35,6 +39,7 @@ export interface MemberOptions {
 export class BlobMember implements Membership {
   readonly digest: Digest
   readonly #options: MemberOptions
+  readonly #registration: Registration
   readonly #seats: Seats
   readonly #introduced = Promise.withResolvers<void>()
   readonly #others: Others
@@ -43,7 +48,8 @@ export class BlobMember implements Membership {
   /** Grants that a table was told of and has not noted yet, by request. */
   readonly #holds = new Map<number, LeasedGrant>()
   readonly #cancels = new Set<() => void>()
-  readonly #starvation = new Starvation()
+  readonly #starvation = new Starvation(STARVED_MS)
+  readonly #stillness: Starvation
   readonly #inquiry: Inquiry
   readonly #lastResort: LastResort
   #cancelRetry: () => void = () => {}
@@ -65,30 +71,29 @@ export class BlobMember implements Membership {
     this.#others = new Others(options.self.id)
     this.#inquiry = new Inquiry(options.clock)
     this.#lastResort = new LastResort(options.random)
-    const { clock, self, members, isReachable, isConnected, lineTo } = options
-    this.#seats = new Seats({
+    this.#stillness = new Starvation(stillMs(options.members().length, options.random))
+    this.#registration = new Registration({
+      ...options,
       digest,
-      clock,
-      candidates: () => [self.id, ...members().map(({ id }) => id)],
-      isReachable,
-      isConnected,
-      lineTo,
-      registration: (insist) => ({ type: 'register', digest, size: this.#size ?? 0, insist, addresses: self.addresses }),
-      answerMs: () => answerMs(members().length),
+      size: () => this.#size ?? 0,
+      answerMs: () => this.#answerMs,
+      meet: (peers) => this.#others.meet(peers),
       hear: (seat, message) => this.#hear(seat, message),
+      onRegister: () => this.#onRegister(),
       onLost: (seat) => this.#lost(seat),
       onChange: () => this.#changed(),
     })
-    const delayMs = registrationDelayMs(members().length, options.random)
-    if (delayMs === 0 || this.#seats.nearby) this.#register()
-    else this.#cancels.add(clock.after(delayMs, () => this.#register()))
+    this.#seats = this.#registration.seats
+    this.#cancels.add(this.#registration.begin())
   }
 
-  #register(): void {
-    const { clock, members } = this.#options
+  #onRegister(): void {
     this.#registered = true
-    this.#seats.fill()
-    this.#cancels.add(clock.after(answerMs(members().length), () => this.#introduced.resolve()))
+    this.#cancels.add(this.#options.clock.after(this.#answerMs, () => this.#introduced.resolve()))
+  }
+
+  get #answerMs(): number {
+    return answerMs(nodesAtDesk(this.#options.members().length))
   }
 
   get introduced(): Promise<void> {
@@ -116,6 +121,10 @@ export class BlobMember implements Membership {
     const idle = size !== undefined && orphans.length === 0
     if (!this.#registered || this.#asking || this.#closed || idle || this.#options.clock.now() < this.#notBefore) return undefined
     if (size !== undefined) this.#learn(size)
+    if (!this.#registration.attends) {
+      if (!this.#stillness.waiting(size && orphans.length, this.#options.clock.now())) return undefined
+      this.#registration.attend()
+    }
     this.#asking = true
     const abort = () => this.#wake()
     signal.addEventListener('abort', abort, { once: true })
@@ -130,7 +139,7 @@ export class BlobMember implements Membership {
   complete(): void {
     if (this.#complete || this.#closed) return
     this.#complete = true
-    this.#sayToAll({ type: 'unregister', digest: this.digest, complete: true })
+    this.#registration.say({ type: 'unregister', digest: this.digest, complete: true })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -139,8 +148,8 @@ export class BlobMember implements Membership {
     for (const cancel of this.#cancels) cancel()
     this.#cancelRetry()
     for (const grant of [...this.#grants]) grant.end({ ok: false })
-    if (!this.#complete) this.#sayToAll({ type: 'unregister', digest: this.digest, complete: false })
-    this.#seats.close()
+    if (!this.#complete) this.#registration.say({ type: 'unregister', digest: this.digest, complete: false })
+    this.#registration.close()
     this.#introduced.resolve()
     this.#inquiry.answer('silent')
     this.#wake()
@@ -149,8 +158,8 @@ export class BlobMember implements Membership {
 
   /** Asks whoever is the rendezvous, then whoever is after it; and nobody when none of them answers in time. */
   async #askAround(orphans: readonly number[], size: number | undefined, signal: AbortSignal): Promise<Grant | undefined> {
-    const { clock, members } = this.#options
-    const deadline = clock.now() + 2 * answerMs(members().length)
+    const { clock } = this.#options
+    const deadline = clock.now() + 2 * this.#answerMs
     const cancel = clock.after(deadline - clock.now(), () => this.#wake())
     try {
       this.#seats.fill()
@@ -166,7 +175,7 @@ export class BlobMember implements Membership {
         const standsIn = first !== seat && first?.silent === true
         const answer = await this.#askAt(seat, standsIn ? fromTheMiddle(orphans) : orphans, size, signal)
         if (answer === 'wait')
-          return this.#starvation.waiting(orphans.length, clock.now()) ? this.#alone(orphans, size) : undefined
+          return this.#starvation.waiting(size && orphans.length, clock.now()) ? this.#alone(orphans, size) : undefined
         if (answer === 'silent') continue
         if (size === undefined || answer.size === size) return this.#granted(answer, seat)
         this.#giveBack(seat, answer)
@@ -184,7 +193,7 @@ export class BlobMember implements Membership {
     return this.#inquiry.put(
       seat,
       { type: 'ask', digest: this.digest, request: this.#inquiry.nextRequest(), size: size ?? 0, ranges },
-      { answerMs: answerMs(this.#options.members().length), onOverdue: () => this.#seats.fellSilent(seat), signal },
+      { answerMs: this.#answerMs, onOverdue: () => this.#seats.fellSilent(seat), signal },
     )
   }
 
@@ -199,11 +208,8 @@ export class BlobMember implements Membership {
       case 'wait':
         this.#onWait(message.request, message.retryMs)
         return
-      case 'redirect': {
-        const { id, addresses } = message.peer
-        this.#options.lineTo(id, addresses)
-        this.#seats.redirect(seat, id)
-      }
+      case 'redirect':
+        this.#seats.redirect(seat, message.peer)
     }
   }
 
@@ -292,7 +298,7 @@ export class BlobMember implements Membership {
 
   #changed(): void {
     if (this.#inquiry.seat?.silent === true) this.#inquiry.answer('silent')
-    if (this.#seats.all().every((seat) => seat.answered)) this.#introduced.resolve()
+    if (this.#registration.answered) this.#introduced.resolve()
     this.#wake()
   }
 
@@ -307,9 +313,5 @@ export class BlobMember implements Membership {
   #wake(): void {
     this.#turn.resolve()
     this.#turn = Promise.withResolvers()
-  }
-
-  #sayToAll(message: MemberMessage): void {
-    for (const seat of this.#seats.all()) if (seat.answered) seat.line.say(message)
   }
 }

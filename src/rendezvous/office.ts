@@ -16,8 +16,8 @@ const TICK_MS = 100
 export interface OfficeOptions {
   readonly clock: Clock
   readonly random: () => number
-  /** Whom to send a newcomer to when this node is not the one; `undefined` when it is. */
-  readonly redirect: (digest: Digest) => SwarmPeer | undefined
+  /** Whom to send a newcomer to when this node is not the one at that desk; `undefined` when it is. */
+  readonly redirect: (digest: Digest, desk: number) => SwarmPeer | undefined
   /** Members who get no lease, and whose imports count for nothing. */
   readonly caught?: ((digest: Digest) => ReadonlySet<string> | undefined) | undefined
   readonly bounds?: TableBounds | undefined
@@ -118,10 +118,13 @@ export class Office {
     this.#cancelTick?.()
   }
 
-  #register(visitor: Visitor, { digest, size, insist, addresses }: Extract<MemberMessage, { type: 'register' }>): void {
+  #register(
+    visitor: Visitor,
+    { digest, size, desk: number, insist, addresses }: Extract<MemberMessage, { type: 'register' }>,
+  ): void {
     const id = visitor.peerId
     if (!insist && this.#table.get(digest)?.informed !== true) {
-      const peer = this.#options.redirect(digest)
+      const peer = this.#options.redirect(digest, number)
       if (peer !== undefined) {
         visitor.tell({ type: 'redirect', digest, peer })
         return
@@ -155,7 +158,7 @@ export class Office {
     const id = visitor.peerId
     // it registered, but that was let go for others
     if (this.#table.get(digest)?.has(id) !== true)
-      this.#register(visitor, { type: 'register', digest, size, insist: true, addresses: [] })
+      this.#register(visitor, { type: 'register', digest, size, desk: 0, insist: true, addresses: [] })
     const blob = this.#table.use(digest, id)
     const runs = ranges.map(({ first, count }) => ({ first, last: first + count - 1 }))
     const caught = this.#caughtOf(digest)

@@ -55,7 +55,7 @@ class ZoneRendezvous implements Rendezvous {
     this.#clock = clock
     this.#random = random
     this.#order = new OrderCache({ self: host.peerId, members, clock })
-    this.#office = new Office({ clock, random, bounds, caught, redirect: (digest) => this.#better(digest) })
+    this.#office = new Office({ clock, random, bounds, caught, redirect: (digest, desk) => this.#better(digest, desk) })
     this.#own = new OwnLine(host.peerId, this.#office, clock)
   }
 
@@ -100,8 +100,8 @@ class ZoneRendezvous implements Rendezvous {
   }
 
   /** Whom somebody who has come to us should go to, as we see it. */
-  #better(digest: Digest): SwarmPeer | undefined {
-    const two = this.#order.firstTwo(digest)
+  #better(digest: Digest, desk: number): SwarmPeer | undefined {
+    const two = this.#order.firstTwo(digest, desk)
     const [first] = two
     if (first === undefined || two.includes(this.#options.host.peerId)) return undefined
     const peer = this.#known(first)

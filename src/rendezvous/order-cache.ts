@@ -33,12 +33,12 @@ export class OrderCache {
     return this.#members.get(peerId)
   }
 
-  firstTwo(digest: Digest): readonly string[] {
+  firstTwo(digest: Digest, desk: number): readonly string[] {
     this.#refresh()
-    const key = digest.toString()
+    const key = `${digest} ${desk}`
     let two = this.#orders.get(key)
     if (two === undefined) {
-      two = firstTwo(digest, [this.#self, ...this.#members.keys()])
+      two = firstTwo(digest, [this.#self, ...this.#members.keys()], desk)
       if (this.#orders.size >= MAX_DIGESTS) this.#orders.clear()
       this.#orders.set(key, two)
     }

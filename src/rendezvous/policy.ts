@@ -1,5 +1,6 @@
 import { type Geometry, MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
 import { MAX_MEMBERS } from '../../protocols/rendezvous/limits.ts'
+import { nodesAtDesk } from './desks.ts'
 
 const MiB = 1024 * 1024
 
@@ -34,10 +35,13 @@ export const MIN_PAUSE_MS = 250
 const MAX_PAUSE_MS = 8_000
 /** In a zone up to this size nobody waits for others' sake. */
 const SMALL_ZONE = 40
-/** In a larger one all turn to the rendezvous within so many milliseconds for each of its members. */
+/** In a larger one all turn to the rendezvous within so many milliseconds for each of its members … */
 const SPREAD_MS = 5
+/** … and where there are several desks, within so many for each node that turns to the same one. */
+const DESK_SPREAD_MS = 10
 /** Named to each member of a large swarm. */
 const FEW_NAMED = 8
+const STILL_MS = 4_000
 const FEW_MEMBERS = 16
 /** Slow is so many times what others take, and longer than a busy machine may take for once. */
 const SLOW_TIMES = 2
@@ -133,11 +137,11 @@ export function retryMs(members: number, random: () => number): number {
 }
 
 /**
- * How long an answer is waited for: on busy links it stands behind pieces, on a busy machine behind other work, and in a large zone
- * behind a crowd that has to be connected first (measured 6 ms for each). Whoever acts alone too soon imports what others do.
+ * How long an answer is waited for: on busy links it stands behind pieces, on a busy machine behind other work, and behind all others
+ * who may turn to the same node, and have to be connected first (measured 6 ms for each). Whoever acts alone too soon imports what others do.
  */
-export function answerMs(zone: number): number {
-  return 1_000 + 6 * zone
+export function answerMs(nodes: number): number {
+  return 1_000 + 6 * nodes
 }
 
 /**
@@ -145,7 +149,9 @@ export function answerMs(zone: number): number {
  * end 6 ms (measured), and by the time that the last have come pieces are all around them. Who is connected already need not wait.
  */
 export function registrationDelayMs(zone: number, random: () => number): number {
-  return zone <= SMALL_ZONE ? 0 : random() * zone * SPREAD_MS
+  if (zone <= SMALL_ZONE) return 0
+  const here = nodesAtDesk(zone)
+  return random() * here * (here < zone ? DESK_SPREAD_MS : SPREAD_MS)
 }
 
 /**
@@ -162,4 +168,17 @@ export function mayActAlone(zone: number, tries: number, random: () => number): 
  */
 export function namedMembers(swarm: number): number {
   return swarm <= MAX_MEMBERS ? MAX_MEMBERS : FEW_NAMED
+}
+
+/** Whether a desk that names so many knows so few that one goes on to where members of all desks meet: the first ones of every crowd. */
+export function fewNamed(members: number): boolean {
+  return members < FEW_NAMED
+}
+
+/**
+ * For how long pieces that nobody brings may stay as many before a member who was only introduced asks for a lease. Those of other desks
+ * may all be in that position, and do not come at once.
+ */
+export function stillMs(zone: number, random: () => number): number {
+  return STILL_MS + random() * zone * SPREAD_MS
 }

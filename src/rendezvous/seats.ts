@@ -1,5 +1,5 @@
 import type { Digest } from '../../protocols/digest.ts'
-import type { CounterMessage, MemberMessage } from '../../protocols/rendezvous/codec.ts'
+import type { CounterMessage, MemberMessage, SwarmPeer } from '../../protocols/rendezvous/codec.ts'
 import type { Clock } from '../clock.ts'
 import { ShoalError } from '../errors.ts'
 import type { Line } from './line.ts'
@@ -9,8 +9,6 @@ import { firstInOrder } from './order.ts'
 const MAX_DECLINED = 4
 /** One that owes an answer for so long is taken for dead. */
 const DEAD_MS = 3_000
-/** The rendezvous and its standby. */
-const SEATS = 2
 
 /** A peer that this node has registered with for one blob: the rendezvous, or its standby. */
 export interface Seat {
@@ -28,6 +26,9 @@ export interface Seat {
 
 export interface SeatsOptions {
   readonly digest: Digest
+  readonly desk: number
+  /** How many there are: the rendezvous, and its standby if it needs one. */
+  readonly places: number
   readonly clock: Clock
   /** Everybody who could be the rendezvous, this node included. */
   readonly candidates: () => readonly string[]
@@ -35,7 +36,8 @@ export interface SeatsOptions {
   readonly isReachable: (peerId: string) => boolean
   /** Whether to talk to it costs no new connection. */
   readonly isConnected: (peerId: string) => boolean
-  readonly lineTo: (peerId: string) => Line | undefined
+  /** The way to a peer that is known or whose addresses came along. */
+  readonly lineTo: (peerId: string, addresses?: readonly string[]) => Line | undefined
   readonly registration: (insist: boolean) => MemberMessage
   readonly answerMs: (peerId: string) => number
   readonly hear: (seat: Seat, message: CounterMessage) => void
@@ -62,10 +64,15 @@ export class Seats {
     return this.#seats
   }
 
+  /** Whether nothing is waited for. */
+  get answered(): boolean {
+    return this.#seats.every(({ answered }) => answered)
+  }
+
   /** Whether a connection leads to whoever is the first. */
   get nearby(): boolean {
-    const { digest, candidates, isReachable, isConnected } = this.#options
-    return firstInOrder(digest, candidates().filter(isReachable), 1).some(isConnected)
+    const { digest, desk, candidates, isReachable, isConnected } = this.#options
+    return firstInOrder(digest, candidates().filter(isReachable), 1, desk).some(isConnected)
   }
 
   /** Whom to ask: the first, unless only the standby has granted leases, as it does when the first has just come. */
@@ -77,22 +84,22 @@ export class Seats {
 
   /** Takes the next in order for each place that is free. */
   fill(): void {
-    const free = SEATS - this.#seats.length
+    const { digest, desk, places, candidates, isReachable, lineTo } = this.#options
+    const free = places - this.#seats.length
     if (this.#closed || free <= 0 || this.#declined.size >= MAX_DECLINED) return
-    const { digest, candidates, isReachable, lineTo } = this.#options
     const seated = new Set(this.#seats.map((seat) => seat.line.peerId))
     const may = (id: string) => !seated.has(id) && !this.#declined.has(id) && isReachable(id)
-    for (const id of firstInOrder(digest, candidates().filter(may), free)) {
+    for (const id of firstInOrder(digest, candidates().filter(may), free, desk)) {
       const line = lineTo(id)
       if (line !== undefined) this.#take(line, this.#lostAny, this.#seats.length)
     }
   }
 
   /** A seat says that another is the one: followed once. */
-  redirect(from: Seat, peerId: string): void {
+  redirect(from: Seat, { id, addresses }: SwarmPeer): void {
     const place = this.#seats.indexOf(from)
     if (place < 0) return
-    const to = this.#redirected ? undefined : this.#options.lineTo(peerId)
+    const to = this.#redirected ? undefined : this.#options.lineTo(id, addresses)
     this.#redirected = true
     if (to !== undefined && !to.failing && to !== from.line) {
       this.#decline(from)
@@ -117,6 +124,11 @@ export class Seats {
         seat.line.giveUp(new ShoalError('PEER_TIMEOUT', `${seat.line.peerId} does not answer as a rendezvous`))
     })
     this.#options.onChange()
+  }
+
+  /** To all who know of this node. */
+  say(message: MemberMessage): void {
+    for (const { answered, line } of this.#seats) if (answered) line.say(message)
   }
 
   close(): void {

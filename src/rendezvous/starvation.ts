@@ -1,18 +1,21 @@
-/** Longer than any pause that an origin may ask for. */
-const STARVED_MS = 35_000
-
-/** Notices that a node is told to wait and nothing comes: whoever says so is then not obeyed any more, until it grants something. */
+/** Notices that a node waits and nothing comes. */
 export class Starvation {
+  readonly #patienceMs: number
   #since: number | undefined
   #fewest = Number.POSITIVE_INFINITY
   #starved = false
 
-  /** Told to wait, with so many pieces that nobody brings. @returns whether that has gone on for too long */
-  waiting(orphans: number, now: number): boolean {
-    if (orphans < this.#fewest) this.#since = now
-    this.#fewest = Math.min(this.#fewest, orphans)
+  constructor(patienceMs: number) {
+    this.#patienceMs = patienceMs
+  }
+
+  /** It waits, with so many pieces that nobody brings, if that is known. @returns whether that has gone on for too long */
+  waiting(orphans: number | undefined, now: number): boolean {
+    const left = orphans ?? Number.POSITIVE_INFINITY
+    if (left < this.#fewest) this.#since = now
+    this.#fewest = Math.min(this.#fewest, left)
     this.#since ??= now
-    this.#starved ||= now - this.#since > STARVED_MS
+    this.#starved ||= now - this.#since > this.#patienceMs
     return this.#starved
   }
 

@@ -13,6 +13,7 @@ import {
   type RendezvousMessage,
 } from '../../protocols/rendezvous/codec.ts'
 import * as limits from '../../protocols/rendezvous/limits.ts'
+import { deskOf } from '../../src/rendezvous/desks.ts'
 import { rendezvousOrder } from '../../src/rendezvous/order.ts'
 import { digest, size } from './arbitraries.ts'
 import { hexOf, plain } from './plain.ts'
@@ -20,11 +21,12 @@ import { hexOf, plain } from './plain.ts'
 interface Vectors {
   readonly valid: readonly { readonly name: string; readonly hex: string; readonly value: unknown }[]
   readonly invalid: readonly { readonly name: string; readonly hex: string; readonly error: string }[]
-  readonly orders: readonly { readonly digest: string; readonly peers: readonly string[] }[]
+  readonly orders: readonly { readonly digest: string; readonly desk?: number; readonly peers: readonly string[] }[]
+  readonly desks: readonly { readonly digest: string; readonly peer: string; readonly desks: number; readonly desk: number }[]
 }
 
 const FOLDER = resolve(import.meta.dirname, '../../protocols/rendezvous')
-const { valid, invalid, orders }: Vectors = JSON.parse(readFileSync(`${FOLDER}/vectors.json`, 'utf8'))
+const { valid, invalid, orders, desks }: Vectors = JSON.parse(readFileSync(`${FOLDER}/vectors.json`, 'utf8'))
 const spec = readFileSync(`${FOLDER}/SPEC.md`, 'utf8')
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff })
@@ -52,7 +54,14 @@ const granted = fc.oneof(
 )
 
 const message: fc.Arbitrary<RendezvousMessage> = fc.oneof(
-  fc.record({ type: fc.constant('register' as const), digest, size, insist: fc.boolean(), addresses }),
+  fc.record({
+    type: fc.constant('register' as const),
+    digest,
+    size,
+    desk: fc.nat(limits.MAX_DESKS - 1),
+    insist: fc.boolean(),
+    addresses,
+  }),
   fc.record({ type: fc.constant('unregister' as const), digest, complete: fc.boolean() }),
   fc
     .record({ digest, request: u32, asked: fc.oneof(pieces, fc.constant({ size: 0, ranges: [] })) })
@@ -121,7 +130,13 @@ test('the rendezvous spec names every limit, with its value', () => {
 
 test('another implementation orders peers as this one does', () => {
   assert.ok(orders.length > 0)
-  for (const { digest: text, peers } of orders) assert.deepEqual(rendezvousOrder(parseDigest(text), [...peers].reverse()), peers)
+  for (const { digest: text, desk, peers } of orders)
+    assert.deepEqual(rendezvousOrder(parseDigest(text), [...peers].reverse(), desk), peers)
+})
+
+test('another implementation turns to the desks that this one turns to', () => {
+  assert.ok(desks.length > 0)
+  for (const { digest: text, peer: id, desks: count, desk } of desks) assert.equal(deskOf(parseDigest(text), id, count), desk)
 })
 
 test('a rendezvous message comes back as it was sent', () => {
@@ -168,7 +183,7 @@ test('the longest messages fit their limits, and what is longer is refused', () 
   const ranges = Array.from({ length: limits.MAX_RANGES }, () => ({ first: 0, count: 1 }))
   for (const one of [
     { type: 'ask', digest: longest, request: 1, size: 5, ranges },
-    { type: 'register', digest: longest, size: 5, insist: true, addresses: far.addresses },
+    { type: 'register', digest: longest, size: 5, desk: 7, insist: true, addresses: far.addresses },
   ] as const)
     assert.ok(encode(one).length <= limits.MAX_MEMBER_MESSAGE_BYTES)
   const long = new Uint8Array(limits.MAX_MEMBER_MESSAGE_BYTES + 1)
@@ -188,7 +203,8 @@ test('what no rendezvous message can say is refused by the encoder as the mistak
     () => encode({ type: 'end', digest: about, lease: 1, done: false, retryAfterMs: 30_001 }),
     () => encode({ type: 'wait', digest: about, request: 2 ** 32, retryMs: 0 }),
     () => encode({ type: 'redirect', digest: about, peer: { id: 'not base58: 0', addresses: [] } }),
-    () => encode({ type: 'register', digest: about, size: 0, insist: false, addresses: ['nonsense'] }),
+    () => encode({ type: 'register', digest: about, size: 0, desk: 0, insist: false, addresses: ['nonsense'] }),
+    () => encode({ type: 'register', digest: about, size: 0, desk: 8, insist: false, addresses: [] }),
   ]
   for (const one of wrong) assert.throws(one, TypeError, one.toString())
 })

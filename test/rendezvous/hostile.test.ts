@@ -15,6 +15,7 @@ import { MAX_RENDEZVOUS_MESSAGE_BYTES } from '../../protocols/rendezvous/limits.
 import type { Channel } from '../../src/net/channel.ts'
 import type { Host, PeerRef } from '../../src/net/host.ts'
 import { Office } from '../../src/rendezvous/office.ts'
+import { answerMs, stillMs } from '../../src/rendezvous/policy.ts'
 import type { Membership } from '../../src/rendezvous/rendezvous.ts'
 import { seeded, VirtualClock } from '../discovery/virtual-clock.ts'
 import { AT_ONCE, ask, NEVER, range, settle, withZone, type Zone, type ZoneNode } from './rig.ts'
@@ -25,7 +26,7 @@ const SIZE = 256 * MiB
 const digest = digestOf(Buffer.from('a layer'))
 const ALL = range(0, geometryOf(SIZE).pieces - 1)
 const frame = (message: RendezvousMessage) => encodeFrame(encodeRendezvousMessage(message))
-const register: MemberMessage = { type: 'register', digest, size: SIZE, insist: true, addresses: [] }
+const register: MemberMessage = { type: 'register', digest, size: SIZE, desk: 0, insist: true, addresses: [] }
 
 /** Somebody who says what it likes to a rendezvous, and what it is told. */
 interface Guest {
@@ -141,30 +142,35 @@ test('a member that does not read what it is told is cut', async () => {
 async function against(
   answer: (message: MemberMessage) => CounterMessage[],
   run: (member: Membership, zone: Zone) => Promise<void>,
+  { size = SIZE, others = [], seed = 1 }: { size?: number; others?: readonly PeerRef[]; seed?: number } = {},
 ): Promise<void> {
-  await withZone(1, async (zone) => {
-    const [node] = zone.nodes as [ZoneNode]
-    const peers: Host[] = []
-    // enough that two of them come before the honest one
-    for (let i = 0; i < 24; i++) peers.push(zone.network.host())
-    for (const host of peers) {
-      await host.handle(RENDEZVOUS_PROTOCOL, { maxInboundStreams: 4 }, async (channel) => {
-        const decoder = createFrameDecoder(4096, (bytes) => {
-          const answers = answer(decodeRendezvousMessage(bytes) as MemberMessage)
-          if (answers.length > 0) channel.write(answers.map(frame)).catch(() => {})
+  await withZone(
+    1,
+    async (zone) => {
+      const [node] = zone.nodes as [ZoneNode]
+      const peers: Host[] = []
+      // enough that two of them come before the honest one
+      for (let i = 0; i < 24; i++) peers.push(zone.network.host())
+      for (const host of peers) {
+        await host.handle(RENDEZVOUS_PROTOCOL, { maxInboundStreams: 4 }, async (channel) => {
+          const decoder = createFrameDecoder(4096, (bytes) => {
+            const answers = answer(decodeRendezvousMessage(bytes) as MemberMessage)
+            if (answers.length > 0) channel.write(answers.map(frame)).catch(() => {})
+          })
+          await channel.read((chunk) => decoder.push(chunk))
         })
-        await channel.read((chunk) => decoder.push(chunk))
-      })
-    }
-    node.view = [node.ref, ...peers.map((host) => ({ id: host.peerId, addresses: host.addresses() }))]
-    const member = node.rendezvous.join(digest, SIZE)
-    try {
-      await run(member, zone)
-    } finally {
-      await member[Symbol.asyncDispose]()
-      for (const host of peers) await host[Symbol.asyncDispose]()
-    }
-  })
+      }
+      node.view = [node.ref, ...peers.map((host) => ({ id: host.peerId, addresses: host.addresses() })), ...others]
+      const member = node.rendezvous.join(digest, size === 0 ? undefined : size)
+      try {
+        await run(member, zone)
+      } finally {
+        await member[Symbol.asyncDispose]()
+        for (const host of peers) await host[Symbol.asyncDispose]()
+      }
+    },
+    seed,
+  )
 }
 
 const welcome: CounterMessage = { type: 'members', digest, size: 0, active: true, peers: [] }
@@ -238,6 +244,67 @@ test('peers that send each other on and on are not followed', async () => {
       assert.ok(tookMs <= 1_000, `${tookMs}`)
       assert.ok(registrations < 20, `${registrations}`)
     },
+  )
+})
+
+/** Makes the zone one of two desks, of which the honest node turns to the one that introduces. */
+const MANY = Object.freeze({ size: 0, seed: 4, others: range(1, 300).map((i) => ({ id: `nobody ${i}`, addresses: [] })) })
+
+test('whoever introduces is not heard about leases nor sizes, and keeps nobody from those who grant', async () => {
+  const asked: number[] = []
+  const phantom = (i: number) => ({ id: `12D3KooW${'abcdefghijkmnopqrstuvwxyzABCDEFG'[i]}`, addresses: ['/ip4/10.9.9.9/tcp/1'] })
+  await against(
+    (message) => {
+      if (message.type === 'register' && message.desk === 1)
+        return [
+          { type: 'grant', digest, request: 1, lease: 5, size: SIZE, first: 0, count: 1 },
+          { type: 'members', digest, size: 2 * SIZE, active: true, peers: range(0, 31).map(phantom) },
+          { type: 'wait', digest, request: 0, retryMs: 30_000 },
+        ]
+      if (message.type === 'register') return [welcome]
+      if (message.type !== 'ask') return []
+      asked.push(message.request)
+      return [{ type: 'grant', digest, request: message.request, lease: 6, size: SIZE, first: 3, count: 1 }]
+    },
+    async (member, zone) => {
+      await zone.clock.advance(3_100)
+      await member.introduced
+      assert.equal(member.size, undefined)
+      assert.equal((await ask(zone, member, ALL, SIZE)).grant, undefined)
+      assert.deepEqual(asked, [])
+      await zone.clock.advance(stillMs(330, () => 1))
+      assert.equal((await ask(zone, member, ALL, SIZE)).grant?.first, 3)
+    },
+    MANY,
+  )
+})
+
+test('introducers that send each other on and on are left for those who grant', async () => {
+  let registrations = 0
+  let welcomed = false
+  await against(
+    (message) => {
+      if (message.type !== 'register') return []
+      if (message.desk === 0) {
+        welcomed = true
+        return [welcome]
+      }
+      registrations++
+      return [
+        {
+          type: 'redirect',
+          digest,
+          peer: { id: '12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp', addresses: ['/ip4/10.9.9.9/tcp/1'] },
+        },
+      ]
+    },
+    async (member, zone) => {
+      await zone.clock.advance(3_100 + 4 * answerMs(165))
+      await member.introduced
+      assert.ok(registrations > 0 && registrations < 20, `${registrations}`)
+      assert.ok(welcomed)
+    },
+    MANY,
   )
 })
 

@@ -1,10 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Digest } from '../../protocols/digest.ts'
+import { MAX_DESKS } from '../../protocols/rendezvous/limits.ts'
 import type { Host, PeerRef } from '../../src/net/host.ts'
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/net/memory.ts'
 import { TABLE_BOUNDS } from '../../src/rendezvous/lease-table.ts'
 import { openRendezvous } from '../../src/rendezvous/open-rendezvous.ts'
-import { rendezvousOrder } from '../../src/rendezvous/order.ts'
+import { firstInOrder, rendezvousOrder } from '../../src/rendezvous/order.ts'
 import type { Grant, Membership, Rendezvous } from '../../src/rendezvous/rendezvous.ts'
 import { SILENT } from '../../src/telemetry/log.ts'
 import { seeded, VirtualClock } from '../discovery/virtual-clock.ts'
@@ -27,7 +28,7 @@ export interface Zone {
   readonly network: MemoryNetwork
   readonly nodes: readonly ZoneNode[]
   /** The nodes in the order in which they are the rendezvous of a blob. */
-  inOrder(digest: Digest): ZoneNode[]
+  inOrder(digest: Digest, desk?: number): ZoneNode[]
   /** Ends a node at once, as kill -9 does. */
   kill(node: ZoneNode): Promise<void>
   /** Nothing passes to or from it, and nobody is told. */
@@ -59,9 +60,9 @@ export async function withZone(count: number, run: (zone: Zone) => Promise<void>
     clock,
     network,
     nodes,
-    inOrder: (digest) => {
+    inOrder: (digest, desk) => {
       const ids = nodes.map((node) => node.ref.id)
-      return rendezvousOrder(digest, ids).map((id) => nodes.find((node) => node.ref.id === id) as ZoneNode)
+      return rendezvousOrder(digest, ids, desk).map((id) => nodes.find((node) => node.ref.id === id) as ZoneNode)
     },
     kill: async (node) => {
       await node.host[Symbol.asyncDispose]()
@@ -97,6 +98,18 @@ function muted(host: Host, frozen: ReadonlySet<string>): Host {
     )
   }
   return host
+}
+
+/** So many peers that nobody runs, to make a view large: at no desk of the blob is one of them among the first three. */
+export function strangers(digest: Digest, nodes: readonly ZoneNode[], count: number): PeerRef[] {
+  const ids = nodes.map(({ ref }) => ref.id)
+  const made: PeerRef[] = []
+  for (let i = 0; made.length < count; i++) {
+    const id = `stranger ${i}`
+    const forward = range(0, MAX_DESKS - 1).some((desk) => firstInOrder(digest, [...ids, id], 3, desk).includes(id))
+    if (!forward) made.push({ id, addresses: [] })
+  }
+  return made
 }
 
 /** The outcome of an `ask` that needs time to pass. */
