@@ -7,6 +7,9 @@ const KiB = 1024
 const MiB = 1024 * KiB
 const LIAR = [
   '--max-semi-space-size=2',
+  '--heap-growing-percent=100',
+  '--no-parallel-scavenge',
+  '--v8-pool-size=1',
   '--disable-warning=ExperimentalWarning',
   new URL('liar.ts', import.meta.url).pathname,
   'daemon',

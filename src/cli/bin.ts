@@ -1,7 +1,8 @@
-#!/usr/bin/env -S node --max-semi-space-size=2
+#!/usr/bin/env -S node --max-semi-space-size=2 --heap-growing-percent=100 --no-parallel-scavenge --v8-pool-size=1
 /**
  * What a shell runs. The room for young objects is kept small (V8 takes 16 MiB of it three times over): a node moves its bytes in
- * buffers outside that heap, and idles in 20 MiB less.
+ * buffers outside that heap, and idles in 20 MiB less. V8 counts those buffers as the heap's, and would go through all of it every
+ * few seconds of a transfer, so it may double first; and the little that is young is not worth waking other threads for.
  */
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 if (major > 24 || (major === 24 && minor >= 2)) {
