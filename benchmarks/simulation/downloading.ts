@@ -13,7 +13,7 @@ import type { Peer } from './peer.ts'
 import { chooseSeconds } from './seconds.ts'
 import { HELD, PUMP, TICK, type World } from './world.ts'
 
-const { HOPELESS_MS, TICK_MS } = MIRRORED
+const { HOPELESS_MS, SECONDS_EVERY_MS, TICK_MS } = MIRRORED
 
 /**
  * What neighbours tell within this time is looked at together: it is less than the spread of their messages, and makes a large crowd
@@ -55,6 +55,7 @@ export class Downloading {
   readonly #reading: Reading
   readonly #newsMs: number
   #ticks = 0
+  #secondsAt = 0
   #pumping = false
   #room = true
   /** Nothing is left to ask for the first time, and there is room for more. */
@@ -284,7 +285,9 @@ export class Downloading {
 
   /** Asks second holders for what is late. */
   #askSeconds(): void {
-    if (this.attempts.size === 0) return
+    const { now } = this.#world
+    if (this.attempts.size === 0 || now < this.#secondsAt) return
+    this.#secondsAt = now + SECONDS_EVERY_MS
     for (const { peerId, index, spareBytes } of chooseSeconds(this.#self, this.#world, this.#endgame, this.#landing)) {
       this.#world.count('second')
       this.#fetch(this.#neighbour(peerId), index, spareBytes)

@@ -5,6 +5,7 @@
 export const MIRRORED = Object.freeze({
   URGENT_PIECES: 2,
   HOPELESS_MS: 10_000,
+  SECONDS_EVERY_MS: 50,
   TICK_MS: 200,
   MAX_RUNS: 2,
   MAX_QUESTIONS: 8,
@@ -22,6 +23,7 @@ export const MIRRORED = Object.freeze({
 export const SOURCES: Readonly<Record<keyof typeof MIRRORED, string>> = Object.freeze({
   URGENT_PIECES: 'src/download/peer-source.ts',
   HOPELESS_MS: 'src/download/peer-source.ts',
+  SECONDS_EVERY_MS: 'src/download/peer-source.ts',
   TICK_MS: 'src/download/session.ts',
   MAX_RUNS: 'src/download/importer.ts',
   MAX_QUESTIONS: 'src/download/inspection.ts',
