@@ -8,6 +8,7 @@ import { BodyCursor } from './body-cursor.ts'
 import type { Incoming } from './incoming.ts'
 import type { Introduction } from './introduction.ts'
 import { PieceCutter, SKIP_BYTES } from './piece-cutter.ts'
+import { type Reach, Reaches } from './reaches.ts'
 
 /** Failures in a row, without a piece between them, after which an origin is given up. */
 const MAX_FAILURES = 6
@@ -55,10 +56,12 @@ export class Importer {
   #error: unknown
   #contradicted = false
   #ranged = false
+  readonly #underway: Reaches
 
   constructor(incoming: Incoming, options: ImporterOptions) {
     this.#incoming = incoming
     this.#options = options
+    this.#underway = new Reaches(incoming.geometry)
   }
 
   /** Another place to import from; tried in the order given. */
@@ -97,15 +100,21 @@ export class Importer {
   /** Whether it is time to import more, or to ask whether it is. */
   ready(now: number): boolean {
     const { introduction } = this.#options
-    if (!this.able || now < this.#notBefore || this.#runs >= (introduction.alone ? 1 : MAX_RUNS)) return false
+    if (!this.able || now < this.#notBefore || this.#runs >= this.#mostRuns) return false
     return this.#adopted !== undefined || introduction.mayAsk(now)
+  }
+
+  get #mostRuns(): number {
+    const { alone, solitary } = this.#options.introduction
+    return solitary || (alone && !this.#underway.nearlyDone) ? 1 : MAX_RUNS
   }
 
   /** Imports some of these pieces. `orphaned` says what still needs importing as it goes. */
   pump(orphans: readonly number[], orphaned: (index: number) => boolean, signal: AbortSignal): void {
-    if (orphans.length === 0) return
+    const free = orphans.filter((index) => !this.#underway.covers(index))
+    if (free.length === 0) return
     this.#runs++
-    void this.#import(orphans, orphaned, signal).finally(() => {
+    void this.#import(free, orphaned, signal).finally(() => {
       this.#runs--
       this.#incoming.bell.ring()
     })
@@ -130,15 +139,17 @@ export class Importer {
         grant.end({ ok: true })
         return
       }
-      const body = await this.#open(source, grant, adopted, orphaned, signal)
+      const { body, end } = await this.#open(source, grant, adopted, orphaned, signal)
       const cursor = new BodyCursor(body)
+      const reach = this.#underway.add(grant.first, end)
       try {
         while (grant !== undefined) {
-          await this.#drain(cursor, grant, orphaned, signal)
+          await this.#drain(cursor, grant, reach, orphaned, signal)
           grant.end({ ok: true })
-          grant = await this.#following(grant, source, orphaned, signal)
+          grant = await this.#following(grant, source, reach, orphaned, signal)
         }
       } finally {
+        this.#underway.delete(reach)
         cursor.close()
       }
     } catch (error) {
@@ -156,17 +167,17 @@ export class Importer {
     return false
   }
 
-  /** A node alone reads on: its requests are open-ended, and the next grant begins where the last ended. */
+  /** A request that goes on beyond what was granted is read on: the next grant begins where the last ended. */
   async #following(
     ended: Grant,
     source: OriginSource,
+    reach: Reach,
     orphaned: (index: number) => boolean,
     signal: AbortSignal,
   ): Promise<Grant | undefined> {
     const { introduction } = this.#options
     const { demand, geometry } = this.#incoming
-    if (!introduction.alone || ended.last >= geometry.pieces - 1) return undefined
-    const orphans = demand.missing((index) => !orphaned(index))
+    const orphans = demand.missing((index) => index <= ended.last || index > reach.last || !orphaned(index))
     if (orphans.length === 0) return undefined
     const grant = await introduction.ask(orphans, geometry.size, { signal })
     if (grant === undefined || grant.first === ended.last + 1) return grant
@@ -174,10 +185,10 @@ export class Importer {
     return undefined
   }
 
-  /** A node alone asks for as much as nobody has, in one request, however short its grants are. */
+  /** A node without a zone asks for as much as nobody has, in one request, however short its grants are. */
   #lastToRead(grant: Grant, orphaned: (index: number) => boolean): number {
     let { last } = grant
-    if (this.#options.introduction.alone) while (last + 1 < this.#incoming.geometry.pieces && orphaned(last + 1)) last++
+    if (this.#options.introduction.solitary) while (last + 1 < this.#incoming.geometry.pieces && orphaned(last + 1)) last++
     return last
   }
 
@@ -206,12 +217,12 @@ export class Importer {
     adopted: Adopted | undefined,
     orphaned: (index: number) => boolean,
     signal: AbortSignal,
-  ): Promise<OriginBody> {
+  ): Promise<Pick<Adopted, 'end'> & { readonly body: OriginBody }> {
     const { geometry, digest } = this.#incoming
     const start = pieceOffset(geometry, grant.first)
     if (adopted?.body !== undefined) {
       const begins = adopted.body.start <= start && start - adopted.body.start <= SKIP_BYTES
-      if (adopted.source === source && begins && this.#reaches(adopted, grant)) return adopted.body
+      if (adopted.source === source && begins && this.#reaches(adopted, grant)) return { body: adopted.body, end: adopted.end }
       adopted.body.cancel()
     }
     const last = this.#lastToRead(grant, orphaned)
@@ -229,14 +240,21 @@ export class Importer {
     if (end !== undefined && !body.ranged) grant.streams()
     grant.sized(geometry.size)
     await this.#options.onBody(source, body)
-    return body
+    return { body, end: body.ranged ? end : undefined }
   }
 
   /** Cuts a body into pieces and puts them, for as long as pieces of the grant are still needed. */
-  async #drain(cursor: BodyCursor, grant: Grant, orphaned: (index: number) => boolean, signal: AbortSignal): Promise<void> {
+  async #drain(
+    cursor: BodyCursor,
+    grant: Grant,
+    reach: Reach,
+    orphaned: (index: number) => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { geometry, digest } = this.#incoming
     const progress = (index: number) => {
       this.#failures = 0
+      reach.left = reach.last - index
       grant.progress(index, geometry.size)
     }
     const cutter = new PieceCutter(this.#incoming, grant, orphaned, signal)

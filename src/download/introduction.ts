@@ -1,6 +1,6 @@
 import type { Digest } from '../../protocols/digest.ts'
 import type { PeerRef } from '../net/host.ts'
-import { OwnGrant } from '../rendezvous/alone.ts'
+import { ALONE, OwnGrant } from '../rendezvous/alone.ts'
 import type { Grant, Membership, Rendezvous } from '../rendezvous/rendezvous.ts'
 import type { Bell } from './bell.ts'
 
@@ -51,6 +51,11 @@ export class Introduction implements AsyncDisposable {
   /** Whether no other member has been told of: then nobody waits for what this node imports. */
   get alone(): boolean {
     return this.#others === 0
+  }
+
+  /** Whether nobody can come. */
+  get solitary(): boolean {
+    return this.#rendezvous === ALONE
   }
 
   join(size?: number): void {

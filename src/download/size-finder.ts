@@ -147,9 +147,12 @@ async function openGranted(question: SizeQuestion, source: OriginSource, grant: 
   }
 }
 
-/** A node alone asks for all there is in one request; in a crowd the first asks for no more than its share. */
-function openEnd({ introduction }: SizeQuestion, grant: Grant): number | undefined {
-  return introduction.alone ? undefined : grant.openBytes
+/** Where nobody else wants it, as far as is known: a small blob is one request, and of a large one little is on its way when others come. */
+const LONE_OPEN_BYTES = 1024 * 1024
+
+/** A node without a zone asks for all there is in one request; in a crowd the first asks for no more than its share. */
+function openEnd({ introduction }: SizeQuestion, { openBytes }: Grant): number | undefined {
+  return introduction.alone && openBytes !== undefined ? Math.max(openBytes, LONE_OPEN_BYTES) : openBytes
 }
 
 async function* watched(body: AsyncIterable<Uint8Array>, grant: Grant): AsyncGenerator<Uint8Array> {

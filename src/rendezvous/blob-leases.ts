@@ -2,7 +2,7 @@ import { expiryOf, type Lease, settle, widen } from './lease.ts'
 import { LeaseBook } from './lease-book.ts'
 import type { Ledger } from './ledger.ts'
 import { Ledgers } from './ledgers.ts'
-import { HELD_BACK_MS, leasePieces, MAX_NOTED_LEASES, orphanedMs, patienceMs, retryMs } from './policy.ts'
+import { HELD_BACK_MS, leasePieces, loneLeasePieces, MAX_NOTED_LEASES, orphanedMs, patienceMs, retryMs } from './policy.ts'
 import { Precedence } from './precedence.ts'
 import type { Run } from './ranges.ts'
 import { type Member, Roll } from './roll.ts'
@@ -151,7 +151,7 @@ export class BlobLeases {
     if (size === 0) return this.#open(member, now)
     const ledger = this.#ledgers.open(size, this.#roll.votes, now)
     if (ledger === undefined) return undefined
-    const last = Math.min(run.last, run.first + leasePieces(ledger.geometry) - 1)
+    const last = Math.min(run.last, run.first + this.#longest(member, ledger) - 1)
     return this.#lease(member, ledger, { first: run.first, last }, 'free', now)
   }
 
@@ -245,11 +245,15 @@ export class BlobLeases {
     const { pieces } = ledger.geometry
     const wanted = asked > 0 ? runs : [{ first: 0, last: pieces - 1 }]
     const patience = asked > 0 ? orphanedMs(this.members) : Number.POSITIVE_INFINITY
-    const run = ledger.find(wanted, member.id, leasePieces(ledger.geometry), now, patience)
+    const run = ledger.find(wanted, member.id, this.#longest(member, ledger), now, patience)
     if (run === undefined) return undefined
     const lease = this.#lease(member, ledger, run, 'all', now)
     if (ledger.streams && lease !== undefined) widen(lease, ledger)
     return lease
+  }
+
+  #longest({ id }: Member, { geometry, imports }: Ledger): number {
+    return this.members > 1 ? leasePieces(geometry) : loneLeasePieces(geometry, imports, this.#precedence.speeds.of(id))
   }
 
   #open(member: Member, now: number): Lease | undefined {

@@ -27,6 +27,22 @@ export function leasePieces({ size, pieceBytes }: Geometry): number {
   return Math.max(1, Math.floor(bytes / pieceBytes))
 }
 
+/** Whoever imports alone is granted what it should have brought in after so long, and no more than so many times what it has. */
+const LONE_MS = 2_000
+const LONE_GROWTH = 3
+/** However slow: the next request is made while the last of so many comes in. */
+const LEAST_LONE = 4
+
+/**
+ * Pieces of a lease of the only member: many, so that its requests are few, but few enough that it may bring in all of them when others
+ * come. What is cut short is on its way, and comes in vain.
+ * @param pieceMs what a piece takes it; `undefined`: unknown
+ */
+export function loneLeasePieces(geometry: Geometry, imports: number, pieceMs: number | undefined): number {
+  const soon = pieceMs === undefined ? 0 : Math.floor(LONE_MS / Math.max(1, pieceMs))
+  return Math.max(leasePieces(geometry), Math.min(LONE_GROWTH * imports, Math.max(LEAST_LONE, soon)))
+}
+
 /** A lease dies so long after the last sign of life, which on a busy link comes a second or two late. */
 export const SILENCE_MS = 4_000
 /** Leases that one member may have noted: its own, those it was granted elsewhere, and those that have lapsed. */

@@ -6,7 +6,7 @@ import type { Incoming } from '../../src/download/incoming.ts'
 import type { Introduction } from '../../src/download/introduction.ts'
 import type { Grant } from '../../src/rendezvous/rendezvous.ts'
 import { SILENT } from '../../src/telemetry/log.ts'
-import { content, PIECE } from './rig.ts'
+import { content, createWorld, PIECE } from './rig.ts'
 import { BLOB_SOURCE, createScriptedOrigin } from './scripted-origin.ts'
 
 const PIECES = 8
@@ -53,4 +53,26 @@ test('what has come while the question was on its way is not asked of the origin
   await over
   assert.deepEqual(said, [2, 3, { ok: true }])
   assert.equal(origin.opens.length, 0)
+})
+
+test('a node that is alone in its zone imports by few requests, one after the other, and nothing twice', async (t) => {
+  const { bytes, digest } = content(100 * PIECE + 7)
+  const node = await createWorld(t).node({ origin: { bytes }, zone: true })
+  assert.ok((await node.read(digest, { origin: BLOB_SOURCE })).equals(bytes))
+  const { opens, sentBytes } = node.origin
+  let at = 0
+  for (const { start, end } of opens) {
+    assert.equal(start, at)
+    at = end ?? bytes.length
+  }
+  assert.equal(at, bytes.length)
+  assert.equal(sentBytes, bytes.length)
+  assert.ok(opens.length <= 6, `${opens.length}`)
+})
+
+test('a small blob is one request where a node is alone in its zone', async (t) => {
+  const { bytes, digest } = content(4 * PIECE)
+  const node = await createWorld(t).node({ origin: { bytes }, zone: true })
+  assert.ok((await node.read(digest, { origin: BLOB_SOURCE })).equals(bytes))
+  assert.equal(node.origin.opens.length, 1)
 })

@@ -60,6 +60,7 @@ test('ranges are spread over those who ask, a short lease each, the lowest piece
 
 test('an importer gets its next lease when the last piece of the first is on its way, and no third', () => {
   const table = blob()
+  table.join('b', 0)
   const first = granted(ask(table, 'a', 0))
   waits(ask(table, 'a', 1))
   for (const index of [0, 1, 2]) table.progress('a', first.id, index, 10)
@@ -68,6 +69,23 @@ test('an importer gets its next lease when the last piece of the first is on its
   waits(ask(table, 'a', 12, [{ first: 8, last: PIECES - 1 }]))
   table.progress('a', first.id, 3, 13)
   waits(ask(table, 'a', 14, [{ first: 8, last: PIECES - 1 }]))
+})
+
+test('who is the only member is granted what it should bring in two seconds, at most three times what it has brought, and single leases when others come', () => {
+  const table = blob()
+  let now = 0
+  let next = 0
+  const bring = () => {
+    const { id, first, last } = granted(ask(table, 'a', now, [{ first: next, last: PIECES - 1 }]))
+    for (next = first; next <= last; next++) {
+      now += 100
+      table.progress('a', id, next, now)
+    }
+    return last - first + 1
+  }
+  assert.deepEqual([bring(), bring(), bring()], [4, 12, 20])
+  table.join('b', 0)
+  assert.equal(bring(), 4)
 })
 
 test('an importer whose origin says nothing for four seconds loses the lease to another', () => {
