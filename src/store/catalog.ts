@@ -4,6 +4,7 @@ import { Level } from 'level'
 import type { Digest } from '../../protocols/digest.ts'
 import { ShoalError } from '../../protocols/error.ts'
 import type { Log } from '../telemetry/log.ts'
+import { Absences } from './absences.ts'
 import { syncPath } from './blob-file.ts'
 import { storeFailure } from './failures.ts'
 import {
@@ -42,6 +43,7 @@ export class Catalog implements AsyncDisposable {
   readonly #path: string
   readonly #db: Database
   readonly #log: Log
+  readonly #absences = new Absences()
   #pending: Pending | undefined
   #draining: Promise<void> | undefined
   /** Set after a write failed: nothing may be appended any more before the database was opened again (DESIGN.md, "A full disk and Level"). */
@@ -78,7 +80,11 @@ export class Catalog implements AsyncDisposable {
   }
 
   async blob(digest: Digest): Promise<BlobRecord | undefined> {
-    const value = await this.#get(blobKey(digest))
+    const key = blobKey(digest)
+    if (this.#absences.has(key)) return undefined
+    const { changes } = this.#absences
+    const value = await this.#get(key)
+    if (value === undefined) this.#absences.add(key, changes)
     return value === undefined ? undefined : decodeBlob(value)
   }
 
@@ -111,6 +117,7 @@ export class Catalog implements AsyncDisposable {
 
   /** Writes all or nothing. Calls take effect in the order they were made. @throws ShoalError STORE_FULL, STORE_FAILED */
   write(ops: readonly CatalogOp[]): Promise<void> {
+    for (const { type, key } of ops) if (type === 'put') this.#absences.written(key)
     this.#pending ??= { ops: [], done: Promise.withResolvers() }
     this.#pending.ops.push(...ops)
     const { promise } = this.#pending.done
