@@ -69,6 +69,17 @@ export class Bitfield {
     }
   }
 
+  /** Deletes all that another field of the same length does not hold. */
+  keepAll(other: Bitfield): void {
+    if (other.length !== this.length) throw new RangeError(`${other.length} pieces into ${this.length}`)
+    for (let i = 0; i < this.#bytes.length; i++) {
+      const before = this.#bytes[i] as number
+      const after = before & (other.#bytes[i] as number)
+      this.#count += ones(after) - ones(before)
+      this.#bytes[i] = after
+    }
+  }
+
   /** @returns whether it changed */
   delete(index: number): boolean {
     if (!this.has(index)) return false

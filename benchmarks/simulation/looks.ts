@@ -23,9 +23,9 @@ export class Looks {
 
   tick(): void {
     const { geometry, random } = this.#world
-    if (chanceOfLook(geometry.pieces, 1) === 0 || !this.#self.importing.hasRoom) return
+    if (chanceOfLook(geometry.pieces, 1, false) === 0 || !this.#self.importing.hasRoom) return
     const importers = this.#self.neighbours.list.filter(({ state }) => state === 'partial')
-    const chance = chanceOfLook(geometry.pieces, importers.length + 1)
+    const chance = chanceOfLook(geometry.pieces, importers.length + 1, false)
     const due = importers.find((edge) => this.#isDue(edge, importers))
     if (due === undefined) return
     const asked = this.#questions.get(due.peerId) ?? 0

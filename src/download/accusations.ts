@@ -6,7 +6,7 @@ const MAX_ACCUSATIONS = 64
 /** Of one who tells, so that it can't crowd out what others tell. */
 const MAX_PER_TELLER = 8
 
-/** What an importer signed, and what this node's own origin has there. */
+/** What an importer signed, and what this node's own origin, or another importer's, has there. */
 export interface Contest {
   readonly digest: Digest
   /** Of the blob, in bytes. */
@@ -14,6 +14,8 @@ export interface Contest {
   readonly index: number
   readonly hash: Uint8Array
   readonly against: Claim
+  /** The statement of the other importer; `undefined` where it is this node that has looked. */
+  readonly by?: Claim
 }
 
 /** Statements that others, or this node, call wrong, about blobs that are still coming in. Nothing is proven until the digest is. */
@@ -34,7 +36,7 @@ export class Accusations {
     this.#kept.set(key, { claim, teller })
   }
 
-  /** This node has seen for itself that an importer, or its origin, is wrong. */
+  /** This node has seen for itself that an importer, or its origin, is wrong, or others have convinced it. */
   contest(contest: Contest): void {
     for (const listener of this.#listeners) listener(contest)
   }

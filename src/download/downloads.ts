@@ -6,6 +6,7 @@ import type { DownloadProgress, Downloads, OpenBlob, OpenOptions } from './downl
 import type { Incoming } from './incoming.ts'
 import { OpenedBlob } from './opened-blob.ts'
 import type { Parts, SharedParts } from './parts.ts'
+import { Proven } from './proven.ts'
 import { Session } from './session.ts'
 import { Spare } from './spare.ts'
 
@@ -17,7 +18,7 @@ export class NodeDownloads implements Downloads {
   #closed = false
 
   constructor(parts: Parts) {
-    this.#parts = { ...parts, downlink: new Downlink(), spare: new Spare() }
+    this.#parts = { ...parts, downlink: new Downlink(), spare: new Spare(), proven: new Proven() }
     this.#unsubscribe = parts.bans.onBan(({ peerId }) => this.#distrust(peerId))
   }
 
@@ -71,6 +72,7 @@ export class NodeDownloads implements Downloads {
 
   /** Who was caught about one blob is not believed about another. */
   #distrust(peerId: string): void {
+    this.#parts.proven.delete(peerId)
     for (const session of this.#sessions.values()) session.incoming?.book.suspect(peerId)
   }
 

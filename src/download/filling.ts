@@ -9,6 +9,7 @@ import type { SharedParts } from './parts.ts'
 import { PeerSource } from './peer-source.ts'
 import { Scrutiny } from './scrutiny.ts'
 import type { Search } from './search.ts'
+import { SILENCE_MS } from './usable.ts'
 import { commitOrDoubt } from './verdict.ts'
 import { openWindowWriter } from './window-writer.ts'
 
@@ -62,9 +63,10 @@ export class Filling {
       incoming,
       parts,
       neighbours: () => swarm.neighbours(),
+      waiting: () => swarm.waiting,
       ask: (peerId, index) => this.#peers.askWord(peerId, index, this.#closing.signal),
       importable: () => this.#importer.ranged,
-      onCaught: () => this.#peers.unpark(),
+      onCaught: (wrong) => this.#peers.caught(wrong),
     })
   }
 
@@ -141,11 +143,16 @@ export class Filling {
     this.#scrutiny.pump(now)
     this.#peers.pump(now)
     if (demand.readers === 0 || !this.#options.search.settled()) return
-    if (this.#importer.ready(now)) {
+    if (this.#importer.ready(now) && !this.#leavesImporting(now)) {
       const orphaned = (index: number) => this.#orphaned(index)
       this.#importer.pump(fromNearest(this.#orphans(now), demand.earliest ?? 0), orphaned, signal)
     }
     this.#failIfHopeless(now)
+  }
+
+  /** What our origin gives is rather wrong: as long as pieces come in otherwise, others import. */
+  #leavesImporting(now: number): boolean {
+    return this.#scrutiny.isDoubtful && now - this.#incoming.progressedAt < SILENCE_MS
   }
 
   /** Wanted pieces that nobody brings and that no peer holds who shows signs of life. */

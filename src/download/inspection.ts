@@ -6,8 +6,11 @@ import type { ScrutinyOptions } from './scrutiny.ts'
 /** Questions to one importer until it is known what it imported, and how seldom. */
 const MAX_QUESTIONS = 8
 const ASK_EVERY_MS = 200
+/** A crowd is as large as it seems when nobody has joined it for so long; what comes early looks at strangers sooner. */
+const SETTLED_MS = 1_500
+const STRANGERS_SETTLED_MS = 500
 
-export interface InspectionOptions extends Pick<ScrutinyOptions, 'incoming' | 'parts' | 'neighbours' | 'ask'> {
+export interface InspectionOptions extends Pick<ScrutinyOptions, 'incoming' | 'parts' | 'neighbours' | 'waiting' | 'ask'> {
   /** Imports a piece, whoever holds it. */
   readonly see: (index: number) => Promise<void>
 }
@@ -18,13 +21,16 @@ export interface InspectionOptions extends Pick<ScrutinyOptions, 'incoming' | 'p
  */
 export class Inspection {
   readonly #options: InspectionOptions
-  /** Importers of whom a piece has been looked at, and those whom chance has spared. */
+  /** Importers of whom a piece has been looked at, and what chance says of each. */
   readonly #done = new Set<string>()
-  readonly #spared = new Set<string>()
+  readonly #lots = new Map<string, number>()
   readonly #questions = new Map<string, number>()
   #alarmed = false
   #asking = false
   #askAt = 0
+  /** The largest that the crowd has seemed, this node included, and since when. */
+  #crowd = 0
+  #grewAt = 0
 
   constructor(options: InspectionOptions) {
     this.#options = options
@@ -37,14 +43,16 @@ export class Inspection {
   /** Whether looking after an importer falls to this node. */
   isMine(author: string): boolean {
     const { incoming, parts } = this.#options
-    const others = this.#importers().flatMap(({ peer }) => (peer.id === author ? [] : peer.id))
+    const { caught } = incoming.doubts
+    const others = this.#importers().flatMap(({ peer }) => (peer.id === author || caught.has(peer.id) ? [] : peer.id))
     return fallsTo(parts.peerId, `${incoming.digest} ${author}`, others, 1)
   }
 
   pump(now: number): void {
     if (this.#asking || now < this.#askAt) return
     this.#askAt = now + ASK_EVERY_MS
-    const importer = this.#importers().find((one) => this.#isDue(one))
+    this.#count(now)
+    const importer = this.#importers().find((one) => this.#isDue(one, now))
     if (importer === undefined) return
     this.#asking = true
     void this.#inspect(importer).finally(() => {
@@ -68,17 +76,25 @@ export class Inspection {
     }
   }
 
-  #isDue({ peer, have }: Neighbour): boolean {
+  #count(now: number): void {
+    const crowd = this.#importers().length + this.#options.waiting() + 1
+    if (crowd <= this.#crowd) return
+    this.#crowd = crowd
+    this.#grewAt = now
+  }
+
+  #isDue({ peer, have }: Neighbour, now: number): boolean {
     const { incoming, parts } = this.#options
     const { id } = peer
     if (have === undefined || this.#done.has(id) || incoming.doubts.caught.has(id)) return false
-    if (!this.#alarmed && this.#spared.has(id)) return false
     const asked = this.#questions.get(id) ?? 0
     if (asked >= MAX_QUESTIONS || !this.isMine(id)) return false
     if (this.#alarmed || asked > 0) return true
-    if (parts.random() < chanceOfLook(incoming.geometry.pieces, this.#importers().length + 1)) return true
-    this.#spared.add(id)
-    return false
+    const stranger = !parts.proven.has(id)
+    if (now - this.#grewAt < (stranger ? STRANGERS_SETTLED_MS : SETTLED_MS)) return false
+    const lot = this.#lots.get(id) ?? parts.random()
+    this.#lots.set(id, lot)
+    return lot < chanceOfLook(incoming.geometry.pieces, this.#crowd, stranger)
   }
 
   /** A piece that this peer is known to have imported: one that is still to come here, or else, if somebody lies, one that is held. */

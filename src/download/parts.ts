@@ -11,6 +11,7 @@ import type { Downlink } from '../transfer/downlink.ts'
 import type { Transfer } from '../transfer/transfer.ts'
 import type { Accusations } from './accusations.ts'
 import type { Bans } from './bans.ts'
+import type { Proven } from './proven.ts'
 import type { Spare } from './spare.ts'
 
 /** What a download is made of. The parts meet only here. */
@@ -40,4 +41,5 @@ export interface Parts {
 export interface SharedParts extends Parts {
   readonly downlink: Downlink
   readonly spare: Spare
+  readonly proven: Proven
 }

@@ -120,6 +120,12 @@ export class PeerSource {
     await this.#words.from(peerId, index, signal)
   }
 
+  /** Some peers were caught: these pieces are not asked of them again. */
+  caught(wrong: readonly number[]): void {
+    for (const peerId of this.#incoming.doubts.caught) for (const index of wrong) this.#usable.exclude(peerId, index)
+    this.unpark()
+  }
+
   /** Words have lost their worth: what was held against peers because of them is forgotten. */
   unpark(): void {
     this.#judge.unpark()
@@ -221,7 +227,13 @@ export class PeerSource {
         asked = true
         await this.#swarm.request(peerId, index, buffer.bytes, {
           signal,
-          onClaim,
+          onClaim:
+            onClaim &&
+            ((claim) => {
+              onClaim(claim)
+              // on that word it would not be kept: what would come of it is spared
+              if (claim !== undefined && this.#incoming.doubts.refuses(index, claim.author)) attempt.abort.abort()
+            }),
           onOver: over,
           onProgress: (received) => {
             this.#incoming.progress(attempt, received - before)

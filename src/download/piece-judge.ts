@@ -46,6 +46,11 @@ export class PieceJudge {
     if (word !== undefined && word.author !== peerId) {
       const own = await this.#words.from(peerId, index, signal).catch(() => undefined)
       if (own !== undefined && !same(own.hash, word.hash) && same(own.hash, hash('sha256', bytes, 'buffer'))) {
+        // of one who was caught that is known: it is no reason not to ask it for what others hold too
+        if (this.#incoming.doubts.caught.has(peerId)) {
+          this.#usable.exclude(peerId, index)
+          return
+        }
         this.#usable.parked.add(peerId)
         this.#options.log.warn(
           { digest: String(this.#incoming.digest), index, peers: [peerId, word.author] },

@@ -1,27 +1,29 @@
 import type { Neighbour } from '../transfer/transfer.ts'
 import { same, type Word } from './claim-book.ts'
-import { disagree, ENOUGH, fallsTo, importWords, outvoted, signedOf } from './contests.ts'
+import { arbitersFor, disagree, ENOUGH, fallsTo, importWords, outvoted, signedOf } from './contests.ts'
 import type { Incoming } from './incoming.ts'
 import { Inspection } from './inspection.ts'
-import type { Parts } from './parts.ts'
+import type { SharedParts } from './parts.ts'
 
-/** How many see for themselves where two importers disagree. */
-const ARBITERS = 2
 /** A look at the origin that takes longer keeps nobody from getting the piece otherwise. */
 const LOOK_MS = 5_000
+/** More than one importer in so many is not wrong. */
+const MOST_WRONG = 3
 /** Pieces that this node looks at, and those that it knows to be contested. */
 const MAX_CONTESTED = 64
 
 export interface ScrutinyOptions {
   readonly incoming: Incoming
-  readonly parts: Pick<Parts, 'peerId' | 'accusations' | 'random' | 'log' | 'transfer'>
+  readonly parts: Pick<SharedParts, 'peerId' | 'accusations' | 'proven' | 'random' | 'log' | 'transfer'>
   readonly neighbours: () => readonly Neighbour[]
+  /** How many more are known to want the blob. */
+  readonly waiting: () => number
   /** Asks a peer what was signed about a piece that it holds, and those after it. */
   readonly ask: (peerId: string, index: number) => Promise<unknown>
   /** Whether single pieces can be imported. */
   readonly importable: () => boolean
-  /** Words have lost their worth. */
-  readonly onCaught: () => void
+  /** Words have lost their worth: whoever was caught has rather something wrong there. */
+  readonly onCaught: (wrong: readonly number[]) => void
 }
 
 /**
@@ -41,6 +43,8 @@ export class Scrutiny {
   readonly #disproved = new Set<string>()
   /** Those of them whom nobody but us contradicts there. */
   readonly #ours = new Set<string>()
+  /** How many they are, once they are more than one in `MOST_WRONG` of all importers. */
+  #most = 0
   #weighing = false
 
   constructor(options: ScrutinyOptions) {
@@ -50,7 +54,7 @@ export class Scrutiny {
 
   pump(now: number): void {
     const { incoming, importable } = this.#options
-    if (incoming.geometry.pieces < 2 || this.#isDoubtful) return
+    if (incoming.geometry.pieces < 2 || this.isDoubtful) return
     if (!this.#weighing) {
       const news = incoming.book.takeNews()
       if (news.length > 0) void this.#weigh(news)
@@ -77,7 +81,7 @@ export class Scrutiny {
         else if (disagree(this.#said(index)) && this.#contested.size < MAX_CONTESTED) this.#contested.add(index)
       }
       this.#vote()
-      for (const index of news) if (this.#contested.has(index)) await this.#arbitrate(index)
+      for (const index of this.#contested) await this.#arbitrate(index)
       const caught = [...doubts.caught].filter((author) => !before.has(author))
       if (caught.length === 0) return
       this.#inspection.alarm()
@@ -85,6 +89,7 @@ export class Scrutiny {
         { digest: String(incoming.digest), peers: caught },
         'importers signed what is not so: they are believed no more',
       )
+      for (const author of caught) if (!this.#disproved.has(author)) this.#passOn(author)
       await this.#dropLies()
     } catch (err) {
       parts.log.debug({ digest: String(incoming.digest), err }, 'what importers say could not be compared')
@@ -94,25 +99,31 @@ export class Scrutiny {
     }
   }
 
-  /** So many say otherwise than our own origin, and nobody says so: it is the one that is wrong, or all are in league. The digest will tell. */
-  get #isDoubtful(): boolean {
-    return this.#ours.size >= ENOUGH
+  /**
+   * So many say otherwise than our own origin, and nobody says so, or they are more than a few of all importers: it is the one that is wrong,
+   * or they are in league. The digest will tell.
+   */
+  get isDoubtful(): boolean {
+    return this.#ours.size >= ENOUGH || this.#most >= ENOUGH
   }
 
   /** Who is contradicted by our own origin is not believed again. */
   #disprove(index: number, own: Uint8Array): void {
+    if (this.isDoubtful) return
+    const { incoming, parts, neighbours } = this.#options
     this.#contested.delete(index)
     const said = this.#said(index)
     const wrong = said.filter((word) => !same(word.hash, own))
     for (const { author } of wrong) {
-      if (!this.#options.incoming.doubts.caught.has(author)) this.#tell(index, own, author)
+      if (!incoming.doubts.caught.has(author)) this.#tell(index, own, author)
       this.#disproved.add(author)
       if (wrong.length === said.length) this.#ours.add(author)
     }
-    if (!this.#isDoubtful) return
+    const crowd = neighbours().filter(({ state }) => state === 'partial').length + 1
+    if (MOST_WRONG * this.#disproved.size > crowd) this.#most = Math.max(this.#most, this.#disproved.size)
+    if (!this.isDoubtful) return
     this.#disproved.clear()
     this.#contested.clear()
-    const { incoming, parts } = this.#options
     parts.log.warn(
       { digest: String(incoming.digest) },
       'our origin has what no other importer was given: the digest will tell who is right',
@@ -137,8 +148,17 @@ export class Scrutiny {
 
   /** Whether importers disagree who have not been caught. */
   #isOpen(index: number): boolean {
+    return disagree(this.#believed(index))
+  }
+
+  /** What importers say who have not been caught of each piece that they disagree about. */
+  #open(): Map<number, readonly Word[]> {
+    return new Map([...this.#contested].flatMap((index) => (this.#isOpen(index) ? [[index, this.#believed(index)]] : [])))
+  }
+
+  #believed(index: number): readonly Word[] {
     const { caught } = this.#options.incoming.doubts
-    return disagree(this.#said(index).filter((word) => !caught.has(word.author)))
+    return this.#said(index).filter((word) => !caught.has(word.author))
   }
 
   /** Shows neighbours what this node's origin has and what was signed: each weighs it for itself. */
@@ -151,6 +171,26 @@ export class Scrutiny {
     if (against !== undefined) parts.accusations.contest({ digest, size: geometry.size, index, hash, against })
   }
 
+  /** Shows neighbours who has convinced this node: not everybody hears everything. */
+  #passOn(author: string): void {
+    const { incoming, parts } = this.#options
+    const { book, digest, geometry } = incoming
+    const told = new Set<string>()
+    for (const index of this.#contested) {
+      const words = this.#said(index)
+      const wrong = words.find((word) => word.author === author)
+      if (wrong === undefined) continue
+      const against = signedOf(book.about(index, 1, author), index, (said) => same(said, wrong.hash))
+      for (const { author: other, hash } of words) {
+        if (same(hash, wrong.hash) || told.has(other) || told.size >= ENOUGH) continue
+        const by = signedOf(book.about(index, 1, other), index, (said) => same(said, hash))
+        if (by === undefined || against === undefined) continue
+        told.add(other)
+        parts.accusations.contest({ digest, size: geometry.size, index, hash, against, by })
+      }
+    }
+  }
+
   /** Two importers disagree, and this node may be one of those who see for themselves. */
   async #arbitrate(index: number): Promise<void> {
     const { incoming, parts, importable, neighbours } = this.#options
@@ -158,7 +198,8 @@ export class Scrutiny {
     const parties = new Set(this.#said(index).map((word) => word.author))
     const able = neighbours().flatMap(({ peer, state }) => (state === 'partial' ? peer.id : []))
     const others = able.filter((id) => !parties.has(id) && !incoming.doubts.caught.has(id))
-    if (fallsTo(parts.peerId, `${incoming.digest} ${index}`, others, ARBITERS)) await this.#see(index)
+    const places = arbitersFor(index, this.#open())
+    if (fallsTo(parts.peerId, `${incoming.digest} ${index}`, others, places)) await this.#see(index)
   }
 
   /** Imports a piece, whoever holds it. */
@@ -197,7 +238,7 @@ export class Scrutiny {
     }
     doubts.bar(wrong)
     await this.#drop(wrong)
-    onCaught()
+    onCaught(wrong)
   }
 
   async #drop(indices: readonly number[]): Promise<void> {

@@ -60,7 +60,8 @@ export class Usable {
   }
 
   offers(n: Neighbour, index: number): boolean {
-    return n.have?.has(index) === true && !this.excludes(n.peer.id, index)
+    if (n.have?.has(index) !== true || this.excludes(n.peer.id, index)) return false
+    return !this.#isCaught(n) || this.list().some((other) => !this.#isCaught(other) && other.have?.has(index) === true)
   }
 
   exclude(peerId: string, index: number): void {
@@ -94,7 +95,7 @@ export class Usable {
   sources(now: number): Source[] {
     return this.#askable(now).map((n) => ({
       peerId: n.peer.id,
-      have: n.have as Bitfield,
+      have: this.#isCaught(n) ? this.#confirmed(n) : (n.have as Bitfield),
       without: this.#without.get(n.peer.id),
       roomBytes: n.allowanceBytes - n.outstandingBytes,
       outstandingBytes: n.outstandingBytes,
@@ -193,7 +194,21 @@ export class Usable {
 
   /** Those whose word that they hold something is worth waiting for. */
   #lively(now: number): Neighbour[] {
-    return this.list().filter((n) => this.silentMs(n.peer.id, now) < SILENCE_MS && !this.#tired.has(n.peer.id))
+    const lively = (n: Neighbour) => this.silentMs(n.peer.id, now) < SILENCE_MS && !this.#tired.has(n.peer.id)
+    return this.list().filter((n) => lively(n) && !this.#isCaught(n))
+  }
+
+  /** Whether it signed what is not so, in what it imported of this blob: what others hold too may be right. */
+  #isCaught({ peer }: Neighbour): boolean {
+    return this.#incoming.doubts.caught.has(peer.id)
+  }
+
+  /** Of what it holds, what others hold who were not caught. */
+  #confirmed({ have }: Neighbour): Bitfield {
+    const confirmed = new Bitfield(this.#incoming.geometry.pieces)
+    for (const other of this.list()) if (!this.#isCaught(other)) confirmed.addAll(other.have as Bitfield)
+    confirmed.keepAll(have as Bitfield)
+    return confirmed
   }
 
   #holds(n: Neighbour): boolean {

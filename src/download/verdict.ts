@@ -4,7 +4,7 @@ import { SYSTEM_CLOCK } from '../clock.ts'
 import { codeOf, ShoalError } from '../errors.ts'
 import type { BlobMeta } from '../store/store.ts'
 import type { Incoming } from './incoming.ts'
-import type { Parts } from './parts.ts'
+import type { SharedParts } from './parts.ts'
 import { nextStep, provenLiars, type Step } from './suspects.ts'
 
 /** Claims kept as evidence of one lie. */
@@ -16,7 +16,7 @@ const OTHERS_MS = 500
 
 export interface Checking {
   readonly incoming: Incoming
-  readonly parts: Parts
+  readonly parts: SharedParts
   readonly meta: BlobMeta
   /** Whether pieces can still be imported from the origin. */
   readonly originAble: boolean
@@ -100,8 +100,8 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
 }
 
-/** With the truth known, authors who said something else are proven liars. */
-async function convict(incoming: Incoming, { bans, accusations, peerId }: Parts): Promise<void> {
+/** With the truth known, authors who said something else are proven liars, and importers who did not are no strangers any more. */
+async function convict(incoming: Incoming, { bans, accusations, peerId, proven }: SharedParts): Promise<void> {
   const { book, geometry, writer, digest } = incoming
   const accused = accusations.take(digest)
   if (book.authors().size === 0 && accused.length === 0) return
@@ -110,7 +110,12 @@ async function convict(incoming: Incoming, { bans, accusations, peerId }: Parts)
   const hash = (index: number) => truth[index]
   const wrong = book.contradicting(hash)
   for (const claim of accused) if (contradicts(claim, { size: geometry.size, hash })) wrong.push(claim)
-  for (const [author, claims] of Map.groupBy(wrong, (claim) => claim.author)) {
+  const liars = Map.groupBy(wrong, (claim) => claim.author)
+  for (const author of book.authors()) {
+    const isImporter = book.about(0, geometry.pieces, author).some((claim) => claim.kind === 'import')
+    if (isImporter && !liars.has(author)) proven.add(author)
+  }
+  for (const [author, claims] of liars) {
     if (author !== peerId) bans.add(author, `signed a wrong piece list of ${digest}`, proofIn(claims))
   }
 }
@@ -122,7 +127,7 @@ function proofIn(claims: readonly Claim[]): readonly Claim[] {
 }
 
 /** Every path led to the wrong digest: nothing is kept, and who signed exactly this list is proven wrong by the digest itself. */
-async function condemn({ book, geometry, writer, digest }: Incoming, { bans, peerId, metrics }: Parts): Promise<void> {
+async function condemn({ book, geometry, writer, digest }: Incoming, { bans, peerId, metrics }: SharedParts): Promise<void> {
   const accepted = await writer.hashes(0, geometry.pieces)
   const liars = provenLiars(book, accepted)
   metrics.pieceFailed(liars.size > 0 ? 'peer' : 'origin')

@@ -158,10 +158,11 @@ class Witness implements AsyncDisposable {
     await this.#show(`${ban.peerId} ${digest}`, ban.peerId, digest, evidence)
   }
 
-  /** This node's own statement beside that of the importer who says otherwise. */
-  async #tellContest({ digest, size, index, hash, against }: Contest): Promise<void> {
-    const own = await signClaim(this.#options.host, { kind: 'import', digest, size, first: index, hashes: [hash] })
-    await this.#show(`contest ${against.author} ${digest}`, against.author, digest, [{ claims: [own, against] }])
+  /** This node's own statement, or that of somebody who convinced it, beside that of the importer who says otherwise. */
+  async #tellContest({ digest, size, index, hash, against, by }: Contest): Promise<void> {
+    const one = by ?? (await signClaim(this.#options.host, { kind: 'import', digest, size, first: index, hashes: [hash] }))
+    const key = `contest ${one.author} ${against.author} ${digest}`
+    await this.#show(key, against.author, digest, [{ claims: [one, against] }])
   }
 
   /** @param key what is shown once */

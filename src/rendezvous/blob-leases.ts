@@ -253,7 +253,9 @@ export class BlobLeases {
   }
 
   #longest({ id }: Member, { geometry, imports }: Ledger): number {
-    return this.members > 1 ? leasePieces(geometry) : loneLeasePieces(geometry, imports, this.#precedence.speeds.of(id))
+    return this.members > 1
+      ? leasePieces(geometry, this.members, imports)
+      : loneLeasePieces(geometry, imports, this.#precedence.speeds.of(id))
   }
 
   #open(member: Member, now: number): Lease | undefined {

@@ -32,6 +32,8 @@ export interface MemberOptions {
   readonly isConnected: (peerId: string) => boolean
   /** The way to a peer that is known or whose addresses came along. */
   readonly lineTo: (peerId: string, addresses?: readonly string[]) => Line | undefined
+  /** Members that are not to be the rendezvous of this blob. */
+  readonly caught?: () => ReadonlySet<string>
   readonly onClose: (member: BlobMember) => void
 }
 
@@ -74,6 +76,8 @@ export class BlobMember implements Membership {
     this.#stillness = new Starvation(stillMs(options.members().length, options.random))
     this.#registration = new Registration({
       ...options,
+      isReachable: (peerId) => !this.#isCaught(peerId) && options.isReachable(peerId),
+      lineTo: (peerId, addresses) => (this.#isCaught(peerId) ? undefined : options.lineTo(peerId, addresses)),
       digest,
       size: () => this.#size ?? 0,
       answerMs: () => this.#answerMs,
@@ -118,6 +122,7 @@ export class BlobMember implements Membership {
     { signal }: { signal: AbortSignal },
   ): Promise<Grant | undefined> {
     signal.throwIfAborted()
+    this.#dismissCaught()
     const idle = size !== undefined && orphans.length === 0
     if (!this.#registered || this.#asking || this.#closed || idle || this.#options.clock.now() < this.#notBefore) return undefined
     if (size !== undefined) this.#learn(size)
@@ -288,6 +293,17 @@ export class BlobMember implements Membership {
   #learn(size: number): void {
     this.#size = size
     this.#knowsSize = true
+  }
+
+  #isCaught(peerId: string): boolean {
+    return this.#options.caught?.().has(peerId) === true
+  }
+
+  /** Who was found to lie about the blob does not say who imports it. */
+  #dismissCaught(): void {
+    const caught = this.#options.caught?.()
+    if (caught === undefined || caught.size === 0) return
+    for (const seat of this.#seats.dismiss(caught)) this.#lost(seat)
   }
 
   #lost(seat: Seat): void {

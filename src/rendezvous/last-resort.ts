@@ -25,6 +25,6 @@ export class LastResort {
     if (!mayActAlone(zone, this.#tries++, this.#random)) return undefined
     if (size === undefined) return { first: 0, last: OPEN_LAST }
     const start = zone === 0 ? 0 : Math.floor(this.#random() * orphans.length)
-    return firstRun(orphans.slice(start), leasePieces(geometryOf(size)))
+    return firstRun(orphans.slice(start), leasePieces(geometryOf(size), zone + 1, 0))
   }
 }

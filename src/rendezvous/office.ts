@@ -4,13 +4,11 @@ import { MAX_WAIT_MS } from '../../protocols/rendezvous/limits.ts'
 import type { Clock } from '../clock.ts'
 import type { BlobLeases } from './blob-leases.ts'
 import { LeaseTable, TABLE_BOUNDS, type TableBounds } from './lease-table.ts'
+import { unlessMany } from './policy.ts'
 import { Roster } from './roster.ts'
 
 /** Newcomers are told of together. */
 const SPREAD_MS = 25
-/** No more than one member in so many is kept from importing. */
-const MOST_CAUGHT = 3
-const NOBODY: ReadonlySet<string> = new Set()
 const TICK_MS = 100
 
 export interface OfficeOptions {
@@ -172,11 +170,9 @@ export class Office {
     this.#tellGrant(visitor, digest, request, decision.lease)
   }
 
-  /** Members who are not granted anything. Where so many are caught, it is rather this node that sees wrong things: then nobody is kept from importing. */
+  /** Members who are not granted anything. */
   #caughtOf(digest: Digest): ReadonlySet<string> {
-    const caught = this.#options.caught?.(digest)
-    const members = this.#desks.get(digest.toString())?.attendants.size ?? 0
-    return caught === undefined || MOST_CAUGHT * caught.size > members ? NOBODY : caught
+    return unlessMany(this.#options.caught?.(digest), this.#desks.get(digest.toString())?.attendants.size ?? 0)
   }
 
   #forget(digest: Digest, members: ReadonlySet<string>): void {
@@ -192,7 +188,9 @@ export class Office {
     blob: BlobLeases,
     { digest, request, size, first, count }: Extract<MemberMessage, { type: 'hold' }>,
   ): void {
-    const lease = blob.hold(visitor.peerId, size, { first, last: first + count - 1 }, this.#options.clock.now())
+    const id = visitor.peerId
+    const run = { first, last: first + count - 1 }
+    const lease = this.#caughtOf(digest).has(id) ? undefined : blob.hold(id, size, run, this.#options.clock.now())
     if (lease === undefined) visitor.tell({ type: 'wait', digest, request, retryMs: MAX_WAIT_MS })
     else this.#tellGrant(visitor, digest, request, lease)
   }

@@ -10,6 +10,7 @@ import type { TableBounds } from './lease-table.ts'
 import { type Line, OwnLine, PeerLine } from './line.ts'
 import { Office } from './office.ts'
 import { OrderCache } from './order-cache.ts'
+import { unlessMany } from './policy.ts'
 import type { Membership, Rendezvous } from './rendezvous.ts'
 import { serveVisit } from './visit.ts'
 
@@ -22,7 +23,7 @@ export interface RendezvousOptions {
   readonly host: Host
   /** This node's zone, without itself. */
   readonly members: () => readonly PeerRef[]
-  /** Members that were found to import what is not so: they get no lease, and what they have imported is to be imported. */
+  /** Members that were found to import what is not so: they get no lease, what they have imported is to be imported, and they are not asked who imports. */
   readonly caught?: (digest: Digest) => ReadonlySet<string> | undefined
   readonly log: Log
   readonly clock?: Clock
@@ -71,6 +72,7 @@ class ZoneRendezvous implements Rendezvous {
       isReachable: (peerId) => this.#isReachable(peerId),
       isConnected: (peerId) => peerId === host.peerId || host.isConnected(peerId),
       lineTo: (peerId, told) => this.#lineTo(peerId, told),
+      caught: () => unlessMany(this.#options.caught?.(digest), this.#order.members().length + 1),
       onClose: (closed) => this.#joined.delete(closed),
     })
     this.#joined.add(member)

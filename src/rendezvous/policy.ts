@@ -22,9 +22,14 @@ export function openPieces({ pieces, pieceBytes }: Geometry): number {
  * Pieces of one lease: short, so that many hosts import at once and little is lost with one of them, but long enough for the
  * origin's answer to be worth its round trip.
  */
-export function leasePieces({ size, pieceBytes }: Geometry): number {
+export function leasePieces({ size, pieceBytes }: Geometry, members: number, imports: number): number {
   const bytes = Math.min(16 * MiB, Math.max(MIN_PIECE_BYTES, size / 256))
-  return Math.max(1, Math.floor(bytes / pieceBytes))
+  return Math.max(1, Math.floor(bytes / pieceBytes)) * leaseTimes(members, imports)
+}
+
+/** So few members ask that the origin's link would idle while questions and answers are on their way: they are granted more at a time, once there is enough to pass on. */
+function leaseTimes(members: number, imports: number): number {
+  return members > 2 && 2 * members <= FEWEST_LIVE && imports >= FEWEST_LIVE ? 2 : 1
 }
 
 /** Whoever imports alone is granted what it should have brought in after so long, and no more than so many times what it has. */
@@ -40,7 +45,7 @@ const LEAST_LONE = 4
  */
 export function loneLeasePieces(geometry: Geometry, imports: number, pieceMs: number | undefined): number {
   const soon = pieceMs === undefined ? 0 : Math.floor(LONE_MS / Math.max(1, pieceMs))
-  return Math.max(leasePieces(geometry), Math.min(LONE_GROWTH * imports, Math.max(LEAST_LONE, soon)))
+  return Math.max(leasePieces(geometry, 1, imports), Math.min(LONE_GROWTH * imports, Math.max(LEAST_LONE, soon)))
 }
 
 /** A lease dies so long after the last sign of life, which on a busy link comes a second or two late. */
@@ -104,9 +109,9 @@ export function liveLeasesAfter(imports: number, first: number): number {
 }
 
 /** Whether a member who asks has imported so much more than those who import now that its question, which may be nearer, can wait a moment. */
-export function isAhead(imported: number, others: readonly number[]): boolean {
+export function isAhead(imported: number, others: readonly number[], members: number): boolean {
   if (others.length === 0) return false
-  return imported > LEAD + others.reduce((sum, one) => sum + one, 0) / others.length
+  return imported > LEAD * leaseTimes(members, imported) + others.reduce((sum, one) => sum + one, 0) / others.length
 }
 
 /**
@@ -197,4 +202,13 @@ export function fewNamed(members: number): boolean {
  */
 export function stillMs(zone: number, random: () => number): number {
   return STILL_MS + random() * zone * SPREAD_MS
+}
+
+/** No more than one member in so many is kept from importing. */
+const MOST_CAUGHT = 3
+const NOBODY: ReadonlySet<string> = new Set()
+
+/** Members who were caught. Where so many are, it is rather this node that sees wrong things: then nobody counts as caught. */
+export function unlessMany(caught: ReadonlySet<string> | undefined, members: number): ReadonlySet<string> {
+  return caught === undefined || MOST_CAUGHT * caught.size > members ? NOBODY : caught
 }

@@ -41,7 +41,7 @@ export class Precedence {
       if (member === id || lapsed || this.speeds.slow(member) || isOverdue(lease, usualMs, now)) continue
       others.push(this.#roll.get(member)?.imported ?? 0)
     }
-    return isAhead(imported, others)
+    return isAhead(imported, others, this.#roll.count)
   }
 
   /**

@@ -115,6 +115,14 @@ export class Seats {
     this.#options.onChange()
   }
 
+  /** These are not asked any more. @returns the seats that they had */
+  dismiss(peerIds: ReadonlySet<string>): readonly Seat[] {
+    const gone = this.#seats.filter((seat) => peerIds.has(seat.line.peerId))
+    for (const seat of gone) this.#leave(seat)
+    this.#lostAny ||= gone.length > 0
+    return gone
+  }
+
   /** An answer is overdue: others are asked meanwhile. */
   fellSilent(seat: Seat): void {
     if (seat.silent || !this.#seats.includes(seat)) return

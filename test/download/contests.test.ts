@@ -75,10 +75,14 @@ describe('looking after importers', () => {
     assert.ok(chosen.size > 8)
   })
 
-  it('costs a crowd at most one piece in 128, however many they are', () => {
+  it('costs a crowd at most one piece in 128, however many they are, and one in 32 as long as nobody knows them', () => {
     for (const members of [2, 8, 100, 2000])
-      for (const pieces of [1, 127, 128, 256, 1024, 16_384]) assert.ok(members * chanceOfLook(pieces, members) <= pieces / 128)
-    assert.equal(chanceOfLook(4096, 16), 1)
-    assert.equal(chanceOfLook(127, 16), 0)
+      for (const pieces of [1, 127, 128, 256, 1024, 16_384]) {
+        assert.ok(members * chanceOfLook(pieces, members, false) <= pieces / 128)
+        assert.ok(members * chanceOfLook(pieces, members, true) <= pieces / 32)
+      }
+    assert.equal(chanceOfLook(4096, 16, false), 1)
+    assert.equal(chanceOfLook(127, 16, false), 0)
+    assert.equal(chanceOfLook(512, 16, true), 1)
   })
 })

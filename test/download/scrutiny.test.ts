@@ -7,6 +7,7 @@ import { digestOf } from '../../protocols/digest.ts'
 import { Accusations, type Contest } from '../../src/download/accusations.ts'
 import { Bell } from '../../src/download/bell.ts'
 import { Incoming } from '../../src/download/incoming.ts'
+import { Proven } from '../../src/download/proven.ts'
 import { Scrutiny } from '../../src/download/scrutiny.ts'
 import { createMemoryStore } from '../../src/store/memory.ts'
 import { SILENT } from '../../src/telemetry/log.ts'
@@ -32,8 +33,9 @@ async function rig({ importable = true, looks = () => 1 }: { importable?: boolea
   const transfer = { refresh() {} } as never
   const scrutiny = new Scrutiny({
     incoming,
-    parts: { peerId: 'self', accusations, random: looks, log: SILENT, transfer },
+    parts: { peerId: 'self', accusations, proven: new Proven(), random: looks, log: SILENT, transfer },
     neighbours: () => neighbours,
+    waiting: () => 0,
     ask: async () => {},
     importable: () => importable,
     onCaught() {},

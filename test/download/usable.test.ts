@@ -24,7 +24,7 @@ function download(...peerIds: string[]) {
     load: 0,
   }))
   const usable = new Usable(
-    { geometry, attempts } as unknown as Incoming,
+    { geometry, attempts, doubts: { caught: new Set() } } as unknown as Incoming,
     { neighbours: () => neighbours as unknown as readonly Neighbour[] } as Swarm,
   )
   const ask = (index: number, from: string, now: number) =>

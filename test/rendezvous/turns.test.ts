@@ -125,9 +125,11 @@ describe('the first leases of a crowd', () => {
   })
 
   it('go to others before who has imported more than they, for a moment', () => {
-    assert.equal(isAhead(5, []), false, 'nobody else imports')
-    assert.equal(isAhead(5, [0, 2]), false)
-    assert.equal(isAhead(6, [0, 2]), true)
+    assert.equal(isAhead(5, [], 20), false, 'nobody else imports')
+    assert.equal(isAhead(5, [0, 2], 20), false)
+    assert.equal(isAhead(6, [0, 2], 20), true)
+    assert.equal(isAhead(16, [8, 12], 6), false, 'few take two pieces at a time')
+    assert.equal(isAhead(19, [8, 12], 6), true)
     const crowd = new Crowd(20)
     for (let i = 0; i < 6; i++) {
       assert.notEqual(crowd.ask('m0'), undefined)
