@@ -1,10 +1,8 @@
+import type { Reach } from '../../src/download/reaches.ts'
 import type { Grant } from '../../src/rendezvous/rendezvous.ts'
 import type { Transfer } from './network.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
-
-/** What is on its way of an open-ended answer when it is cut: traces have one to two of it. */
-const CUT_BYTES = 1024 * 1024
 
 /** One request to the origin: the pieces of a grant, one after the other. */
 export class Fetch implements Transfer {
@@ -16,15 +14,13 @@ export class Fetch implements Transfer {
   #index = -1
   #flow = -1
   #begun = false
-  /** A host alone asks for all that nobody has in one request. */
-  readonly #openEnded: boolean
+  #reach: Reach | undefined
   #over = false
 
   constructor(self: Peer, world: World, grant: Grant) {
     this.#self = self
     this.#world = world
     this.#grant = grant
-    this.#openEnded = self.attendance.alone
     const { latencyMs, originThinksMs } = world.scenario
     world.originRequests++
     world.after(2 * latencyMs + originThinksMs, () => world.originPlaces.take(() => this.#answered()))
@@ -59,6 +55,7 @@ export class Fetch implements Transfer {
     world.originLastMs = world.now
     world.sentByOrigin(index)
     this.#landing.add(index)
+    if (this.#reach !== undefined) this.#reach.left = this.#reach.last - index
     world.after(world.scenario.latencyMs, () => {
       if (!this.#self.active) return
       this.#self.importing.imported.add(index)
@@ -79,7 +76,10 @@ export class Fetch implements Transfer {
       return false
     }
     this.#world.stirred = true
-    this.#grant.sized(this.#world.geometry.size)
+    const { size, pieceBytes } = this.#world.geometry
+    this.#grant.sized(size)
+    const { first, last } = this.#grant
+    this.#reach = this.#self.importing.underway.add(first, Math.min(size, (last + 1) * pieceBytes))
     downloading.sizeKnown = true
     if (this.#next()) {
       const world = this.#world
@@ -108,17 +108,7 @@ export class Fetch implements Transfer {
     this.#over = true
     this.#world.stirred = true
     this.#grant.end({ ok })
-    if (this.#openEnded && !this.#self.attendance.alone) this.#cut()
+    if (this.#reach !== undefined) this.#self.importing.underway.delete(this.#reach)
     this.#self.importing.over(this)
-  }
-
-  /** Others are to import what comes next: the request is cut, and what has been sent of it was in vain. */
-  #cut(): void {
-    const { network, origin, geometry, now } = this.#world
-    const bytes = Math.min(CUT_BYTES, Math.max(0, geometry.size - (this.#grant.last + 1) * geometry.pieceBytes))
-    if (bytes === 0 || !this.#self.active) return
-    this.#world.originBytes += bytes
-    this.#world.wastedBytes += bytes
-    network.begin({ sent: () => 0 }, origin, this.#self.index, bytes, now)
   }
 }

@@ -1,3 +1,4 @@
+import { Reaches } from '../../src/download/reaches.ts'
 import type { Grant } from '../../src/rendezvous/rendezvous.ts'
 import { Fetch } from './fetch.ts'
 import { Looks } from './looks.ts'
@@ -13,6 +14,8 @@ export class Importing {
   readonly #world: World
   readonly #fetches = new Set<Fetch>()
   readonly #looks: Looks
+  /** What requests will bring. */
+  readonly underway: Reaches
   /** Pieces that this host itself imported. */
   readonly imported = new Set<number>()
   readonly #signal = new AbortController().signal
@@ -24,6 +27,7 @@ export class Importing {
     this.#self = self
     this.#world = world
     this.#looks = new Looks(self, world)
+    this.underway = new Reaches(world.geometry)
   }
 
   /** The rendezvous says that something may have changed. */
@@ -52,7 +56,7 @@ export class Importing {
   pump(): void {
     const { downloading } = this.#self
     const { now } = this.#world
-    if (downloading.cover.orphans === 0 || this.#asking || now < this.#askAt || this.#runs >= MAX_RUNS) return
+    if (downloading.cover.orphans === 0 || this.#asking || now < this.#askAt || this.#runs >= this.#mostRuns) return
     if (this.#world.originGone || !this.#settled()) return
     const orphans = downloading.sizeKnown ? this.#orphans() : []
     if (downloading.sizeKnown && orphans.length === 0) return
@@ -61,6 +65,11 @@ export class Importing {
     this.#askAt = now + ASK_AGAIN_MS
     this.#world.stirred = true
     void this.#ask(orphans)
+  }
+
+  /** A host alone makes the next request when little is left of the last. */
+  get #mostRuns(): number {
+    return this.#self.attendance.alone && !this.underway.nearlyDone ? 1 : MAX_RUNS
   }
 
   landed(index: number): void {
@@ -101,7 +110,7 @@ export class Importing {
 
   #orphans(): number[] {
     const { downloading } = this.#self
-    const orphans = downloading.demand.missing((index) => !this.orphaned(index))
+    const orphans = downloading.demand.missing((index) => !this.orphaned(index) || this.underway.covers(index))
     const next = downloading.demand.earliest ?? 0
     const at = orphans.findIndex((index) => index >= next)
     return at <= 0 ? orphans : [...orphans.slice(at), ...orphans.slice(0, at)]
