@@ -222,7 +222,8 @@ export class Importer {
     const start = pieceOffset(geometry, grant.first)
     if (adopted?.body !== undefined) {
       const begins = adopted.body.start <= start && start - adopted.body.start <= SKIP_BYTES
-      if (adopted.source === source && begins && this.#reaches(adopted, grant)) return { body: adopted.body, end: adopted.end }
+      if (adopted.source === source && begins && this.#reaches(adopted, grant))
+        return { body: adopted.body, end: adopted.body.ranged ? adopted.end : undefined }
       adopted.body.cancel()
     }
     const last = this.#lastToRead(grant, orphaned)

@@ -109,10 +109,9 @@ test('a registry that limits its rate for a moment costs a client that moment, a
   await until('it has been asked', () => origin.requests.length === 1)
   origin.faults = {}
   assert.equal((await pulled).digest, digest)
-  assert.deepEqual(
-    origin.requests.map(({ status }) => status),
-    [429, 200],
-  )
+  const [first, ...others] = origin.requests.map(({ status }) => status)
+  assert.equal(first, 429)
+  assert.ok(others.length > 0 && others.every((status) => status === 206), `${others}`)
 })
 
 test('a registry that hangs holds up nobody else, and is let go when the client goes', async (t) => {
