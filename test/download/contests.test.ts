@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { digestOf } from '../../protocols/digest.ts'
 import type { Word } from '../../src/download/claim-book.ts'
-import { chanceOfLook, disagree, fallsTo, importWords, outvoted } from '../../src/download/contests.ts'
+import { arbitersFor, chanceOfLook, disagree, fallsTo, importWords, outvoted } from '../../src/download/contests.ts'
 
 const word = (author: string, says: string, kind: Word['kind'] = 'import'): Word => ({
   author,
@@ -53,6 +53,24 @@ describe('importers who disagree about a piece', () => {
       }),
       { numRuns: 500 },
     )
+  })
+})
+
+describe('those who see a contested piece for themselves', () => {
+  it('are as many as it takes to outvote one of the two', () => {
+    const open = new Map([[3, [word('liar', 'x'), word('a', 'y')]]])
+    assert.equal(arbitersFor(3, open), 2)
+    open.set(3, [word('liar', 'x'), word('a', 'y'), word('b', 'y')])
+    assert.equal(arbitersFor(3, open), 1)
+  })
+
+  it('look at one of the pieces about which one importer is contradicted, and not at all', () => {
+    const open = new Map([
+      [5, [word('liar', 'x'), word('a', 'y')]],
+      [3, [word('liar', 'x3'), word('b', 'y3')]],
+    ])
+    assert.equal(arbitersFor(3, open), 1)
+    assert.equal(arbitersFor(5, open), 0)
   })
 })
 

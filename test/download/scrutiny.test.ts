@@ -114,11 +114,21 @@ describe('an importer who signed something else than our own origin has', () => 
 
 describe('importers who contradict each other about what we have not seen', () => {
   it('are settled by more who looked, and that is taken back when it turns out otherwise', async () => {
-    const { incoming, says, weigh } = await rig()
+    const { incoming, contests, says, weigh } = await rig()
     says('liar', 3, false)
     for (const author of ['a', 'b', 'c']) says(author, 3, true)
     await weigh()
     assert.deepEqual([...incoming.doubts.caught], ['liar'])
+    const told = contests.map(({ by, against }) => [by?.author, against.author])
+    assert.deepEqual(
+      told,
+      [
+        ['a', 'liar'],
+        ['b', 'liar'],
+        ['c', 'liar'],
+      ],
+      'who has convinced it is passed on',
+    )
     for (const author of ['d', 'e']) says(author, 3, false)
     await weigh()
     assert.deepEqual([...incoming.doubts.caught], [])

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { describe, it } from 'node:test'
+import { describe, it, test } from 'node:test'
 import { Bitfield } from '../../protocols/bitfield.ts'
 import { geometryOf, MIN_PIECE_BYTES } from '../../protocols/pieces.ts'
 import type { Attempt, Incoming } from '../../src/download/incoming.ts'
@@ -11,6 +11,7 @@ const geometry = geometryOf(4 * MIN_PIECE_BYTES)
 /** A download that knows these peers, who say that they hold everything. */
 function download(...peerIds: string[]) {
   const attempts = new Map<number, Attempt[]>()
+  const caught = new Set<string>()
   const neighbours = peerIds.map((id) => ({
     peer: { id, addresses: [] },
     state: 'complete',
@@ -24,7 +25,7 @@ function download(...peerIds: string[]) {
     load: 0,
   }))
   const usable = new Usable(
-    { geometry, attempts, doubts: { caught: new Set() } } as unknown as Incoming,
+    { geometry, attempts, doubts: { caught } } as unknown as Incoming,
     { neighbours: () => neighbours as unknown as readonly Neighbour[] } as Swarm,
   )
   const ask = (index: number, from: string, now: number) =>
@@ -36,8 +37,25 @@ function download(...peerIds: string[]) {
     attempts.delete(index)
   }
   const asked = (now: number) => usable.sources(now).map(({ peerId }) => peerId)
-  return { usable, neighbours, ask, giveUp, asked }
+  return { usable, neighbours, caught, ask, giveUp, asked }
 }
+
+test('who was caught is asked for what others hold too, and what only it holds is to be imported', () => {
+  const { usable, neighbours, caught } = download('liar', 'honest')
+  const [liar, honest] = neighbours as [{ have: Bitfield }, { have: Bitfield }]
+  honest.have = new Bitfield(geometry.pieces)
+  honest.have.add(2)
+  liar.have.delete(3)
+  caught.add('liar')
+  const held = usable.sources(0).map(({ peerId, have }) => [peerId, have.count, have.has(2)])
+  assert.deepEqual(held, [
+    ['liar', 1, true],
+    ['honest', 1, true],
+  ])
+  assert.equal(usable.covers(1, 0), false)
+  assert.equal(usable.covers(2, 0), true)
+  assert.equal(usable.coverage(0).count, 1)
+})
 
 describe('a peer that says it has everything and gives nothing', () => {
   it('is left alone for longer each time, and what it says keeps nobody from importing', () => {
