@@ -6,15 +6,18 @@ import { MIRRORED } from './mirrored.ts'
 import type { Peer } from './peer.ts'
 import type { World } from './world.ts'
 
-const { MAX_QUESTIONS } = MIRRORED
+const { MAX_QUESTIONS, SETTLED_MS } = MIRRORED
 
-/** How one host looks after importers, of whom none lies: as src/download/inspection.ts does, which asks them what they imported. */
+/** How one host looks after importers, of whom none lies and all are known: as src/download/inspection.ts does, which asks them what they imported. */
 export class Looks {
   readonly #self: Peer
   readonly #world: World
   /** Importers who have been looked after, or were spared. */
   readonly #done = new Set<string>()
   readonly #questions = new Map<string, number>()
+  /** The largest that the crowd has seemed, and since when. */
+  #crowd = 0
+  #grewAt = 0
 
   constructor(self: Peer, world: World) {
     this.#self = self
@@ -22,10 +25,16 @@ export class Looks {
   }
 
   tick(): void {
-    const { geometry, random } = this.#world
+    const { geometry, random, now } = this.#world
     if (chanceOfLook(geometry.pieces, 1, false) === 0 || !this.#self.importing.hasRoom) return
     const importers = this.#self.neighbours.list.filter(({ state }) => state === 'partial')
-    const chance = chanceOfLook(geometry.pieces, importers.length + 1, false)
+    const crowd = importers.length + this.#self.neighbours.waiting + 1
+    if (crowd > this.#crowd) {
+      this.#crowd = crowd
+      this.#grewAt = now
+    }
+    if (now - this.#grewAt < SETTLED_MS) return
+    const chance = chanceOfLook(geometry.pieces, this.#crowd, false)
     const due = importers.find((edge) => this.#isDue(edge, importers))
     if (due === undefined) return
     const asked = this.#questions.get(due.peerId) ?? 0
