@@ -24,6 +24,10 @@ export interface Channel {
    * Concurrent writes keep their call order. @throws ShoalError PEER_GONE
    */
   write(parts: readonly Uint8Array[]): Promise<void>
+  /** Bytes written that the other end is not known to have taken in, as far as the transport tells; it may be told late, unless that end acknowledges. */
+  readonly unacknowledgedBytes: number
+  /** Tells the other end now that all that came was taken in, where the transport would put that off. */
+  acknowledge(): void
   /** Ends our side after flushing. */
   close(): Promise<void>
   /** Ends both sides at once. */

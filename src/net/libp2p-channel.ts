@@ -3,6 +3,7 @@ import type { Channel } from './channel.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import { peerGone } from './peer-errors.ts'
 import { StreamWriter } from './stream-writer.ts'
+import { type Window, windowOf } from './window-updates.ts'
 
 /** Bytes held here for a sink that is busy before the stream is paused; the sender's window comes on top. */
 const PAUSE_BYTES = 256 << 10
@@ -20,6 +21,7 @@ export class Libp2pChannel implements Channel {
   readonly protocol: string
   readonly #stream: Stream
   readonly #writer: StreamWriter
+  readonly #window: Window
   readonly #queue = new ChunkQueue()
   readonly #over = new AbortController()
   /** Set while `read` runs. */
@@ -37,6 +39,7 @@ export class Libp2pChannel implements Channel {
     this.protocol = stream.protocol
     this.#stream = stream
     this.#writer = new StreamWriter(stream, peerId)
+    this.#window = windowOf(stream)
     this.#remoteClosed = stream.status === 'open' && stream.remoteWriteStatus === 'closed'
     this.#done.promise.catch(() => {})
     stream.addEventListener('remoteCloseWrite', this.#onRemoteClose)
@@ -69,6 +72,14 @@ export class Libp2pChannel implements Channel {
 
   write(parts: readonly Uint8Array[]): Promise<void> {
     return this.#writer.write(parts)
+  }
+
+  get unacknowledgedBytes(): number {
+    return this.#stream.writeBufferLength + this.#window.usedBytes
+  }
+
+  acknowledge(): void {
+    this.#window.giveBack()
   }
 
   close(): Promise<void> {

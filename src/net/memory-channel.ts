@@ -41,6 +41,10 @@ class Lane {
     return this.#ended
   }
 
+  get bytes(): number {
+    return this.#bytes
+  }
+
   async put(parts: readonly Uint8Array[]): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
     for (const part of parts) {
@@ -152,6 +156,12 @@ export class MemoryChannel implements Channel {
     this.#writing = turn.catch(() => {})
     await turn
   }
+
+  get unacknowledgedBytes(): number {
+    return this.#out.bytes
+  }
+
+  acknowledge(): void {}
 
   async close(): Promise<void> {
     this.#closing = true

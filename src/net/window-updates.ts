@@ -1,8 +1,9 @@
-import type { MultiaddrConnection, StreamMuxer, StreamMuxerFactory } from '@libp2p/interface'
+import type { MultiaddrConnection, Stream, StreamMuxer, StreamMuxerFactory } from '@libp2p/interface'
 
 /** What a yamux stream has besides. */
 interface YamuxStream {
   readonly state: number
+  readonly sendWindowCapacity: number
   readonly recvWindow: number
   readonly recvWindowCapacity: number
   sendWindowUpdate(): void
@@ -11,6 +12,16 @@ interface YamuxStream {
 interface YamuxMuxer {
   _newStream?: (...args: unknown[]) => YamuxStream
 }
+
+/** What a stream's flow control tells of it. */
+export interface Window {
+  /** Bytes sent and not given back. */
+  readonly usedBytes: number
+  /** Gives back at once what has been taken in. */
+  giveBack(): void
+}
+
+const GIVE_BACK = Symbol('give back')
 
 /** `StreamState.Established`: nothing but the window is left to tell. */
 const ESTABLISHED = 3
@@ -39,7 +50,25 @@ function thrifty(muxer: StreamMuxer): StreamMuxer {
       if (stream.state === ESTABLISHED && stream.recvWindowCapacity > stream.recvWindow / 2) return
       sendWindowUpdate.call(stream)
     }
+    const giveBack = () => {
+      if (stream.state === ESTABLISHED && stream.recvWindowCapacity < stream.recvWindow) sendWindowUpdate.call(stream)
+    }
+    Object.assign(stream, { [GIVE_BACK]: giveBack })
     return stream
   }
   return muxer
+}
+
+/** A stream without windows tells nothing. */
+export function windowOf(stream: Stream): Window {
+  const yamux = stream as Stream & Partial<YamuxStream> & { [GIVE_BACK]?: () => void }
+  let wholeBytes = yamux.sendWindowCapacity ?? 0
+  return {
+    get usedBytes() {
+      const left = yamux.sendWindowCapacity ?? 0
+      wholeBytes = Math.max(wholeBytes, left)
+      return wholeBytes - left
+    },
+    giveBack: () => yamux[GIVE_BACK]?.(),
+  }
 }

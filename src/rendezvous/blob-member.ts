@@ -17,6 +17,8 @@ import type { Grant, Membership } from './rendezvous.ts'
 import type { Seat, Seats } from './seats.ts'
 import { Starvation } from './starvation.ts'
 
+/** Who has answered before is alive, and its answers stand behind pieces: so many times as long is waited for them. */
+const ANSWER_TIMES = 2
 /** Whoever is told to wait for longer asks again nevertheless: whether the wait is in vain shows sooner so. */
 const MAX_OBEYED_MS = 5_000
 /** Whoever tells one to wait for longer than any origin's pause, and nothing comes, is not obeyed any more until it grants something. */
@@ -164,7 +166,7 @@ export class BlobMember implements Membership {
   /** Asks whoever is the rendezvous, then whoever is after it; and nobody when none of them answers in time. */
   async #askAround(orphans: readonly number[], size: number | undefined, signal: AbortSignal): Promise<Grant | undefined> {
     const { clock } = this.#options
-    const deadline = clock.now() + 2 * this.#answerMs
+    const deadline = clock.now() + 3 * this.#answerMs
     const cancel = clock.after(deadline - clock.now(), () => this.#wake())
     try {
       this.#seats.fill()
@@ -198,7 +200,7 @@ export class BlobMember implements Membership {
     return this.#inquiry.put(
       seat,
       { type: 'ask', digest: this.digest, request: this.#inquiry.nextRequest(), size: size ?? 0, ranges },
-      { answerMs: this.#answerMs, onOverdue: () => this.#seats.fellSilent(seat), signal },
+      { answerMs: ANSWER_TIMES * this.#answerMs, onOverdue: () => this.#seats.fellSilent(seat), signal },
     )
   }
 

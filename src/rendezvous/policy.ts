@@ -20,15 +20,15 @@ export function openPieces({ pieces, pieceBytes }: Geometry): number {
 
 /**
  * Pieces of one lease: short, so that many hosts import at once and little is lost with one of them, but long enough for the
- * origin's answer to be worth its round trip.
+ * origin's answer to be worth its round trip: two of the smallest, where there are enough for everybody.
  */
 export function leasePieces({ size, pieceBytes }: Geometry, members: number, imports: number): number {
-  const bytes = Math.min(16 * MiB, Math.max(MIN_PIECE_BYTES, size / 256))
-  return Math.max(1, Math.floor(bytes / pieceBytes)) * leaseTimes(members, imports)
+  const bytes = Math.min(16 * MiB, Math.max(MIN_PIECE_BYTES, Math.min(2 * MIN_PIECE_BYTES, size / 128), size / 256))
+  return Math.max(leastLeasePieces(members, imports), Math.floor(bytes / pieceBytes))
 }
 
 /** So few members ask that the origin's link would idle while questions and answers are on their way: they are granted more at a time, once there is enough to pass on. */
-function leaseTimes(members: number, imports: number): number {
+function leastLeasePieces(members: number, imports: number): number {
   return members > 2 && 2 * members <= FEWEST_LIVE && imports >= FEWEST_LIVE ? 2 : 1
 }
 
@@ -65,11 +65,11 @@ const FEW_NAMED = 8
 const STILL_MS = 4_000
 const FEW_MEMBERS = 16
 /** Slow is so many times what others take, and longer than a busy machine may take for once. */
-const SLOW_TIMES = 2
+const SLOW_TIMES = 3
 const LEAST_SLOW_MS = 500
 const REST_TIMES = 16
 /** What takes so many times longer than others', and no less than that, is not waited for. */
-const PATIENCE_TIMES = 4
+const PATIENCE_TIMES = 8
 const LEAST_PATIENCE_MS = 2_000
 export const FIRST_LIVE = 3
 /** Pieces that a member may be ahead of others who import, and how long it is held back then. */

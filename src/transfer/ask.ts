@@ -203,6 +203,7 @@ export class Asker {
     ask.question.signal.removeEventListener('abort', ask.onAbort)
     this.#options.pace.ended(ask.received, this.#options.now())
     ask.question.onOver?.(ask.cancelled ? ask.received : 0)
+    if (this.#open.size === 0) this.#dialogue.acknowledge()
   }
 
   /** The answer that is still to come, or on its way, is taken and thrown away: it was asked for, so it is bounded. */

@@ -55,6 +55,10 @@ export class Dialogue {
     this.#outbox.push(message)
   }
 
+  acknowledge(): void {
+    this.#channel.acknowledge()
+  }
+
   abort(reason: Error): void {
     this.#end(reason)
     this.#channel.abort(reason)

@@ -1,3 +1,4 @@
+import { loadOf } from './load.ts'
 import { isTurn, type Rival } from './turns.ts'
 
 /** The pieces that somebody holds. */
@@ -90,10 +91,14 @@ export function pickPieces(want: Want, sources: readonly Source[], random: () =>
 class Candidates {
   readonly #indices: number[] = []
   readonly #rarity: number[] = []
+  /** Those for which it would be our turn if who has next to nothing to do counted twice: they are asked of such a one only. */
+  readonly #early = new Set<number>()
+  readonly #idleLoad: number
   readonly #random: () => number
 
   constructor(want: Want, sources: readonly Source[], random: () => number) {
     this.#random = random
+    this.#idleLoad = loadOf(want.pieceBytes)
     const urgent = new Set(want.urgent)
     const missing = want.missing.filter((index) => !urgent.has(index))
     const sample = missing.length <= SAMPLE ? missing : sampleOf(missing, SAMPLE, random)
@@ -101,7 +106,12 @@ class Candidates {
     const partial = sources.some((s) => !s.have.complete || s.without !== undefined)
     for (const index of sample) {
       const holding = holders(sources, index)
-      if (!mayAsk(want, holding, index)) continue
+      if (holding === 0) continue
+      if (!mayAsk(want, holding, index)) {
+        const idle = sources.reduce((count, source) => count + Number(this.#isIdle(source) && offers(source, index)), 0)
+        if (idle === 0 || !mayAsk(want, holding + idle, index)) continue
+        this.#early.add(index)
+      }
       this.#indices.push(index)
       if (partial) this.#rarity.push(holding)
     }
@@ -113,14 +123,14 @@ class Candidates {
 
   /** Whether there is something to ask of it. */
   anyOf(source: Source): boolean {
-    return this.#indices.some((index) => offers(source, index))
+    return this.#indices.some((index) => this.#gives(source, index))
   }
 
   takeRarest(source: Source): number | undefined {
     let best = -1
     let ties = 1
     for (let i = 0; i < this.#indices.length; i++) {
-      if (!offers(source, this.#indices[i] as number)) continue
+      if (!this.#gives(source, this.#indices[i] as number)) continue
       const order = best < 0 ? -1 : (this.#rarity[i] ?? i) - (this.#rarity[best] ?? best)
       if (order < 0) {
         best = i
@@ -130,6 +140,15 @@ class Candidates {
     if (best < 0) return undefined
     this.#rarity.splice(best, 1)
     return this.#indices.splice(best, 1)[0]
+  }
+
+  /** It owes no more than a piece, all peers together. */
+  #isIdle({ load }: Source): boolean {
+    return load <= this.#idleLoad
+  }
+
+  #gives(source: Source, index: number): boolean {
+    return offers(source, index) && (this.#isIdle(source) || !this.#early.has(index))
   }
 }
 

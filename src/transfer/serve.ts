@@ -45,14 +45,13 @@ export class PieceServer {
 
   /** How busy we are: 0 idle … 255. */
   get load(): number {
-    return loadOf(this.#crowdBytes(this.#queuedByPeer()))
+    return loadOf(this.#crowdBytes(this.#byPeer(({ owedBytes }) => owedBytes)))
   }
 
-  /** What each peer has asked for and not been sent. */
-  #queuedByPeer(): Map<string, number> {
-    const queued = new Map<string, number>()
-    for (const [upload, peerId] of this.#uploads) queued.set(peerId, (queued.get(peerId) ?? 0) + upload.queuedBytes)
-    return queued
+  #byPeer(bytesOf: (upload: Upload) => number): Map<string, number> {
+    const bytes = new Map<string, number>()
+    for (const [upload, peerId] of this.#uploads) bytes.set(peerId, (bytes.get(peerId) ?? 0) + bytesOf(upload))
+    return bytes
   }
 
   /** The same of all together: one alone that asks for very much makes no crowd. */
@@ -68,7 +67,7 @@ export class PieceServer {
 
   /** Whoever waits long here had better ask somebody else: others come to hold what was rare. Who has asked for too much alone finds it crowded, and others do not. */
   #crowdedFor(peerId: string): boolean {
-    const queued = this.#queuedByPeer()
+    const queued = this.#byPeer(({ queuedBytes }) => queuedBytes)
     const { queuedBytes } = this.#parts.limits
     if (this.#crowdBytes(queued) > queuedBytes) return true
     return (queued.get(peerId) ?? 0) > queuedBytes

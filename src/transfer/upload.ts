@@ -51,6 +51,11 @@ export class Upload {
     this.#sent = parts.frames.ledger()
   }
 
+  /** Bytes asked for that have not arrived, as far as is known. */
+  get owedBytes(): number {
+    return this.queuedBytes + (this.#ended ? 0 : this.#channel.unacknowledgedBytes)
+  }
+
   /** Bytes asked for and not yet sent. */
   get queuedBytes(): number {
     return this.#ended ? 0 : this.#answers.bytes

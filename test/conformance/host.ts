@@ -287,6 +287,27 @@ function backPressure(pair: MakeTwoHosts): void {
     await channel.close()
   })
 
+  it('knows what the other end has not taken in, and that it has once it says so', async (t) => {
+    const [a, b] = await pair(t)
+    const begin = Promise.withResolvers<void>()
+    let got = 0
+    await b.handle(PROTOCOL, LIMITS, async (channel) => {
+      await begin.promise
+      await channel.read((chunk) => {
+        got += chunk.byteLength
+        if (got === 1_000) channel.acknowledge()
+      })
+    })
+    const channel = await a.open(refer(b), PROTOCOL, live())
+    assert.equal(channel.unacknowledgedBytes, 0)
+    await channel.write([pattern(1_000)])
+    assert.equal(channel.unacknowledgedBytes, 1_000)
+    begin.resolve()
+    await until('it has all come', () => channel.unacknowledgedBytes === 0)
+    assert.equal(got, 1_000)
+    await channel.close()
+  })
+
   it('does not let a stalled stream stall another to the same peer', async (t) => {
     const [a, b] = await pair(t)
     const release = Promise.withResolvers<void>()

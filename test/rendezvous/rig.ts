@@ -89,6 +89,8 @@ function muted(host: Host, frozen: ReadonlySet<string>): Host {
         peerId: channel.peerId,
         protocol: channel.protocol,
         closed: channel.closed,
+        unacknowledgedBytes: channel.unacknowledgedBytes,
+        acknowledge: () => channel.acknowledge(),
         close: () => channel.close(),
         abort: (reason: Error) => channel.abort(reason),
         write: (parts: readonly Uint8Array[]) => (frozen.has(host.peerId) ? new Promise<void>(() => {}) : channel.write(parts)),

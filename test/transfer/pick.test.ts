@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Bitfield } from '../../protocols/bitfield.ts'
+import { loadOf } from '../../src/transfer/load.ts'
 import { pickPieces, type Source } from '../../src/transfer/pick.ts'
 
 const PIECE = 256 * 1024
@@ -50,6 +51,27 @@ test('of two that are drawn, the one that says it is less busy is asked', () => 
   const asked = Array.from({ length: 200 }, () => pickPieces(want([0]), sources, Math.random)[0]?.peerId)
   const idle = asked.filter((peerId) => peerId === 'idle').length
   assert.ok(idle > 120 && idle < 180, `${idle} of 200`)
+})
+
+test('who has next to nothing to do is asked by twice as many as a busy holder, and the rest wait for their turn', () => {
+  const askers = 24
+  const asking = (load: number) =>
+    Array.from({ length: askers }, (_, self) => {
+      const rivals = Array.from({ length: askers }, (_, seed) => ({ seed, have: undefined })).filter(({ seed }) => seed !== self)
+      return pickPieces({ ...want([0]), turns: { self, rivals } }, [{ ...source('a', [0], { pieces: 2 }), load }], Math.random)
+    }).filter((picks) => picks.length === 1).length
+  assert.deepEqual([asking(100), asking(loadOf(2 * PIECE)), asking(loadOf(PIECE)), asking(0)], [3, 3, 6, 6])
+})
+
+test('what is asked for out of turn is asked of the idle holder, not of a busy one', () => {
+  const rivals = Array.from({ length: 24 }, (_, seed) => ({ seed, have: undefined }))
+  const early = rivals.filter(({ seed: self }) => {
+    const turns = { self, rivals: rivals.filter(({ seed }) => seed !== self) }
+    const sources = [{ ...source('busy', [0], { pieces: 2 }), load: 100 }, source('idle', [0], { pieces: 2 })]
+    const asked = new Set(Array.from({ length: 40 }, () => pickPieces({ ...want([0]), turns }, sources, Math.random)[0]?.peerId))
+    return asked.has('idle') && !asked.has('busy')
+  })
+  assert.equal(early.length, 3)
 })
 
 test('a piece larger than a source’s allowance is still asked of it when nothing else is outstanding', () => {

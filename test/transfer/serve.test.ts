@@ -6,6 +6,7 @@ import { decodeSwarmMessage, encodeSwarmMessage, type SwarmMessage } from '../..
 import { MAX_SWARM_MESSAGE_BYTES, SWARM_PROTOCOL } from '../../protocols/swarm/limits.ts'
 import type { Host } from '../../src/net/host.ts'
 import { createMemoryNetwork } from '../../src/net/memory.ts'
+import { loadOf } from '../../src/transfer/load.ts'
 import { settled, until } from '../helpers/until.ts'
 import { Asking } from './asking.ts'
 import { content, joined, NEVER, openTestNode, sha256, type TestNode, type TestNodeOptions } from './rig.ts'
@@ -117,6 +118,20 @@ describe('serving pieces', () => {
       },
       { limits: { queuedBytes: 8 * MIN_PIECE_BYTES } },
     ))
+
+  it('counts as its load what has left it and has not arrived', () =>
+    serving(async (node, network) => {
+      const digest = node.library.put(content(MIN_PIECE_BYTES))
+      await using host = network.host()
+      const asking = await Asking.open(host, node)
+      const gate = Promise.withResolvers<void>()
+      asking.gate = gate.promise
+      await asking.ask({ type: 'request', id: 1, digest, index: 0, maxBytes: MIN_PIECE_BYTES })
+      await until('it is asked for', () => node.transfer.load > 0)
+      assert.ok((await settled(() => node.transfer.load)) >= loadOf(MIN_PIECE_BYTES / 2))
+      gate.resolve()
+      await until('it has arrived', () => asking.done.length === 1 && node.transfer.load === 0)
+    }))
 
   it('is fair: who asks for one piece does not wait for all of who asks for sixty-four', () =>
     serving(
