@@ -114,13 +114,6 @@ function gossip() {
     emitSelf: false,
     allowPublishToZeroTopicPeers: true,
     ignoreDuplicatePublishError: true,
-    // The default mesh of eight and more brings each message five times. What a smaller one should lose, the next beacon says again.
-    D: 4,
-    Dlo: 3,
-    Dhi: 6,
-    Dscore: 3,
-    Dout: 1,
-    Dlazy: 3,
     floodPublish: false,
     batchPublish: true,
     // More than ten peers behind one address would be thrown out of the mesh.

@@ -111,7 +111,7 @@ export function liveLeasesAfter(imports: number, first: number): number {
 /** Whether a member who asks has imported so much more than those who import now that its question, which may be nearer, can wait a moment. */
 export function isAhead(imported: number, others: readonly number[], members: number): boolean {
   if (others.length === 0) return false
-  return imported > LEAD * leaseTimes(members, imported) + others.reduce((sum, one) => sum + one, 0) / others.length
+  return imported > LEAD * leastLeasePieces(members, imported) + others.reduce((sum, one) => sum + one, 0) / others.length
 }
 
 /**
