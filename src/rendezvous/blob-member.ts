@@ -17,7 +17,7 @@ import type { Grant, Membership } from './rendezvous.ts'
 import type { Seat, Seats } from './seats.ts'
 import { Starvation } from './starvation.ts'
 
-/** Who has answered before is alive, and its answers stand behind pieces: so many times as long is waited for them. */
+/** Who has answered before is alive, and its answers stand behind pieces: so many times as long is waited for the first to be asked. */
 const ANSWER_TIMES = 2
 /** Whoever is told to wait for longer asks again nevertheless: whether the wait is in vain shows sooner so. */
 const MAX_OBEYED_MS = 5_000
@@ -166,7 +166,7 @@ export class BlobMember implements Membership {
   /** Asks whoever is the rendezvous, then whoever is after it; and nobody when none of them answers in time. */
   async #askAround(orphans: readonly number[], size: number | undefined, signal: AbortSignal): Promise<Grant | undefined> {
     const { clock } = this.#options
-    const deadline = clock.now() + 3 * this.#answerMs
+    const deadline = clock.now() + (ANSWER_TIMES + 1) * this.#answerMs
     const cancel = clock.after(deadline - clock.now(), () => this.#wake())
     try {
       this.#seats.fill()
@@ -180,7 +180,13 @@ export class BlobMember implements Membership {
         }
         const [first] = this.#seats.all()
         const standsIn = first !== seat && first?.silent === true
-        const answer = await this.#askAt(seat, standsIn ? fromTheMiddle(orphans) : orphans, size, signal)
+        const answer = await this.#askAt(
+          seat,
+          standsIn ? fromTheMiddle(orphans) : orphans,
+          size,
+          signal,
+          standsIn ? 1 : ANSWER_TIMES,
+        )
         if (answer === 'wait')
           return this.#starvation.waiting(size && orphans.length, clock.now()) ? this.#alone(orphans, size) : undefined
         if (answer === 'silent') continue
@@ -194,13 +200,19 @@ export class BlobMember implements Membership {
     }
   }
 
-  async #askAt(seat: Seat, orphans: readonly number[], size: number | undefined, signal: AbortSignal): Promise<Answer> {
+  async #askAt(
+    seat: Seat,
+    orphans: readonly number[],
+    size: number | undefined,
+    signal: AbortSignal,
+    times: number,
+  ): Promise<Answer> {
     const ranges =
       size === undefined ? [] : runsOf(orphans, MAX_RANGES).map(({ first, last }) => ({ first, count: last - first + 1 }))
     return this.#inquiry.put(
       seat,
       { type: 'ask', digest: this.digest, request: this.#inquiry.nextRequest(), size: size ?? 0, ranges },
-      { answerMs: ANSWER_TIMES * this.#answerMs, onOverdue: () => this.#seats.fellSilent(seat), signal },
+      { answerMs: times * this.#answerMs, onOverdue: () => this.#seats.fellSilent(seat), signal },
     )
   }
 

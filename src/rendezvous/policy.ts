@@ -67,6 +67,8 @@ const FEW_MEMBERS = 16
 /** Slow is so many times what others take, and longer than a busy machine may take for once. */
 const SLOW_TIMES = 3
 const LEAST_SLOW_MS = 500
+/** Who brings nothing for so many times what others take keeps nobody else from importing meanwhile. */
+const OVERDUE_TIMES = 2
 const REST_TIMES = 16
 /** What takes so many times longer than others', and no less than that, is not waited for. */
 const PATIENCE_TIMES = 8
@@ -139,7 +141,7 @@ export function isOverdue(
   usualMs: number | undefined,
   now: number,
 ): boolean {
-  return now - progressedAt > (usualMs === undefined ? SILENCE_MS : Math.max(LEAST_SLOW_MS, SLOW_TIMES * usualMs))
+  return now - progressedAt > (usualMs === undefined ? SILENCE_MS : Math.max(LEAST_SLOW_MS, OVERDUE_TIMES * usualMs))
 }
 
 /** Whether an importer may have its next lease before this one ends. One of a single piece is begun or done, never nearly done. */

@@ -118,7 +118,7 @@ describe('a simulated crowd', () => {
   })
 
   it('looks after its importers, which costs the origin a few pieces', async () => {
-    const { world, figures } = await run({ hosts: 8, mib: 64 })
+    const { world, figures } = await run({ hosts: 8, mib: 120 })
     const looks = world.messages.get('look') ?? 0
     assert.ok(looks > 0 && looks < 16, `${looks}`)
     assert.ok(figures.originCopies < 1.1, `${figures.originCopies}`)

@@ -212,20 +212,22 @@ test('sizes that fewer members give make room for those that more give', () => {
   granted(ask(table, 'a', 2))
 })
 
-test('a lease is a 256th of its blob, but at least the smallest piece and at most 16 MiB', () => {
+test('a lease is a 256th of its blob, but at least two of the smallest pieces where there are enough, and at most 16 MiB', () => {
   const bytesOf = (size: number) => leasePieces(geometryOf(size), 40, 100) * geometryOf(size).pieceBytes
   const KiB = 1024
-  assert.deepEqual([MiB, 64 * MiB, SIZE, 4096 * MiB, 64 * 1024 * MiB].map(bytesOf), [
+  assert.deepEqual([MiB, 63 * MiB, 64 * MiB, 128 * MiB, SIZE, 4096 * MiB, 64 * 1024 * MiB].map(bytesOf), [
     256 * KiB,
     256 * KiB,
+    512 * KiB,
+    512 * KiB,
     MiB,
     16 * MiB,
     16 * MiB,
   ])
 })
 
-test('a lease is twice as long where members are so few that the origin would wait for them, once there is enough to pass on', () => {
-  const geometry = geometryOf(64 * MiB)
+test('a lease is two pieces where members are so few that the origin would wait for them, once there is enough to pass on', () => {
+  const geometry = geometryOf(32 * MiB)
   assert.equal(leasePieces(geometry, 6, 12), 2)
   assert.equal(leasePieces(geometry, 6, 11), 1)
   assert.equal(leasePieces(geometry, 7, 100), 1)

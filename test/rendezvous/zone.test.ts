@@ -94,7 +94,7 @@ test('the rendezvous falls silent before it answers: the standby is asked once i
     zone.freeze(first(nodes))
     const { grant, tookMs } = await ask(3)
     assert.deepEqual(runOf(grant), [512, 515])
-    const overdueMs = answerMs(nodes.length - 1)
+    const overdueMs = 2 * answerMs(nodes.length - 1)
     assert.ok(tookMs >= overdueMs && tookMs <= overdueMs + 50, `${tookMs}`)
     held?.progress(0, SIZE)
     held?.progress(1, SIZE)
@@ -160,7 +160,7 @@ test('neither the rendezvous nor its standby answers: this node acts alone once 
     zone.freeze(second(nodes))
     const { grant, tookMs } = await ask(3)
     const overdueMs = answerMs(nodes.length - 1)
-    assert.ok(tookMs >= overdueMs && tookMs <= 2 * overdueMs + 10, `${tookMs}`)
+    assert.ok(tookMs >= 2 * overdueMs && tookMs <= 3 * overdueMs + 50, `${tookMs}`)
     assert.ok(grant !== undefined && grant.last - grant.first <= 3)
     // and once they are taken for dead, others are in their place
     await zone.clock.advance(4_000)
