@@ -71,7 +71,7 @@ const LEAST_SLOW_MS = 500
 const OVERDUE_TIMES = 2
 const REST_TIMES = 16
 /** What takes so many times longer than others', and no less than that, is not waited for. */
-const PATIENCE_TIMES = 8
+const PATIENCE_TIMES = 6
 const LEAST_PATIENCE_MS = 2_000
 export const FIRST_LIVE = 3
 /** Pieces that a member may be ahead of others who import, and how long it is held back then. */
