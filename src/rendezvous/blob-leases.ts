@@ -245,16 +245,16 @@ export class BlobLeases {
     const { pieces } = ledger.geometry
     const wanted = asked > 0 ? runs : [{ first: 0, last: pieces - 1 }]
     const patience = asked > 0 ? orphanedMs(this.members) : Number.POSITIVE_INFINITY
-    const run = ledger.find(wanted, member.id, this.#longest(member, ledger), now, patience)
+    const run = ledger.find(wanted, member.id, this.#longest(member, ledger, member.imported === 0), now, patience)
     if (run === undefined) return undefined
     const lease = this.#lease(member, ledger, run, 'all', now)
     if (ledger.streams && lease !== undefined) widen(lease, ledger)
     return lease
   }
 
-  #longest({ id }: Member, { geometry, imports }: Ledger): number {
+  #longest({ id }: Member, { geometry, imports }: Ledger, isNew = false): number {
     return this.members > 1
-      ? leasePieces(geometry, this.members, imports)
+      ? leasePieces(geometry, this.members, imports, isNew)
       : loneLeasePieces(geometry, imports, this.#precedence.speeds.of(id))
   }
 

@@ -20,10 +20,12 @@ export function openPieces({ pieces, pieceBytes }: Geometry): number {
 
 /**
  * Pieces of one lease: short, so that many hosts import at once and little is lost with one of them, but long enough for the
- * origin's answer to be worth its round trip: two of the smallest, where there are enough for everybody.
+ * origin's answer to be worth its round trip: two of the smallest, where there are enough for everybody, for a member that has imported
+ * before. One that has not may be slow, and what only it holds would leave it as slowly.
  */
-export function leasePieces({ size, pieceBytes }: Geometry, members: number, imports: number): number {
-  const bytes = Math.min(16 * MiB, Math.max(MIN_PIECE_BYTES, Math.min(2 * MIN_PIECE_BYTES, size / 128), size / 256))
+export function leasePieces({ size, pieceBytes }: Geometry, members: number, imports: number, isNew = false): number {
+  const two = isNew ? 0 : Math.min(2 * MIN_PIECE_BYTES, size / 128)
+  const bytes = Math.min(16 * MiB, Math.max(MIN_PIECE_BYTES, two, size / 256))
   return Math.max(leastLeasePieces(members, imports), Math.floor(bytes / pieceBytes))
 }
 

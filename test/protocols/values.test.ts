@@ -146,6 +146,27 @@ test('a bitfield holds what was added and not deleted, like a set', () => {
   )
 })
 
+test('two bitfields are joined and intersected like sets, and count what is left', () => {
+  const indices = fc.uniqueArray(fc.nat(99))
+  fc.assert(
+    fc.property(indices, indices, (ours, theirs) => {
+      const of = (held: readonly number[]) => {
+        const field = new Bitfield(100)
+        for (const index of held) field.add(index)
+        return field
+      }
+      const [both, either] = [of(ours), of(ours)]
+      both.keepAll(of(theirs))
+      either.addAll(of(theirs))
+      const common = ours.filter((index) => theirs.includes(index))
+      const all = [...new Set([...ours, ...theirs])]
+      assert.deepEqual([both.toBytes(), both.count], [of(common).toBytes(), common.length])
+      assert.deepEqual([either.toBytes(), either.count], [of(all).toBytes(), all.length])
+    }),
+  )
+  assert.throws(() => new Bitfield(8).keepAll(new Bitfield(9)), RangeError)
+})
+
 test('a bitfield of the wrong length or with a spare bit set is refused', () => {
   assert.throws(() => Bitfield.from(new Uint8Array(1), 9), { code: 'MESSAGE_MALFORMED' })
   assert.throws(() => Bitfield.from(new Uint8Array(3), 9), { code: 'MESSAGE_MALFORMED' })

@@ -328,6 +328,26 @@ test('importers who were caught are granted nothing, unless they are so many tha
   caught.add('m0').add('m1')
   assert.equal(asks('m0'), 'wait')
   assert.equal(asks('m2'), 'grant')
+  const holds = (peerId: string) => hear(peerId, { type: 'hold', digest, request: 2, size: SIZE, first: 8, count: 1 })
+  assert.equal(holds('m1'), 'wait', 'nor is what others granted them noted')
+  assert.equal(holds('m4'), 'grant')
   caught.add('m3')
   assert.equal(asks('m0'), 'grant')
+})
+
+test('a rendezvous that was caught is not asked any more, and the next is at once', async () => {
+  await withZone(5, async (zone) => {
+    const [first, , node] = zone.inOrder(digest) as [ZoneNode, ZoneNode, ZoneNode]
+    const member = node.rendezvous.join(digest, SIZE)
+    await member.introduced
+    const { grant } = await ask(zone, member, ALL, SIZE)
+    assert.notEqual(grant, undefined)
+    grant?.end({ ok: true })
+    await settle()
+    zone.freeze(first)
+    node.caught.add(first.ref.id)
+    const { grant: next, tookMs } = await ask(zone, member, ALL, SIZE)
+    assert.notEqual(next, undefined)
+    assert.ok(tookMs < answerMs(4), `${tookMs}`)
+  })
 })

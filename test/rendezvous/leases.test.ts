@@ -226,6 +226,11 @@ test('a lease is a 256th of its blob, but at least two of the smallest pieces wh
   ])
 })
 
+test('the first lease of a member of a crowd is one of the smallest pieces, until it is known how quick it is', () => {
+  const geometry = geometryOf(64 * MiB)
+  assert.deepEqual([leasePieces(geometry, 40, 100, true), leasePieces(geometry, 40, 100)], [1, 2])
+})
+
 test('a lease is two pieces where members are so few that the origin would wait for them, once there is enough to pass on', () => {
   const geometry = geometryOf(32 * MiB)
   assert.equal(leasePieces(geometry, 6, 12), 2)

@@ -20,6 +20,8 @@ export interface ZoneNode {
   readonly rendezvous: Rendezvous
   /** Whom it believes to be in its zone, itself included. */
   view: readonly PeerRef[]
+  /** Whom it believes to have lied about what they import. */
+  readonly caught: Set<string>
 }
 
 /** Nodes of one zone on a network in memory, in a time that the test passes. */
@@ -47,12 +49,13 @@ export async function withZone(count: number, run: (zone: Zone) => Promise<void>
     const rendezvous = await openRendezvous({
       host,
       members,
+      caught: () => node.caught,
       log: SILENT,
       bounds: AT_ONCE,
       clock,
       random: seeded(seed * 1000 + i),
     })
-    const node: ZoneNode = { host, ref, rendezvous, view: [] }
+    const node: ZoneNode = { host, ref, rendezvous, view: [], caught: new Set() }
     nodes.push(node)
   }
   for (const node of nodes) node.view = nodes.map((other) => other.ref)
